@@ -1,0 +1,160 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+// Version is the newest version of commands and snapshots that this ledger
+// reads, and the one it writes.
+const Version = 1
+
+// Command is one entry of the log: a request ID and exactly one of the verbs.
+type Command struct {
+	Version int `json:"v"`
+	// ID names the request, so that a repeated command gets the first one's
+	// result and changes nothing. Empty where repeating does no harm.
+	ID string `json:"id,omitempty"`
+
+	Register  *Register          `json:"register,omitempty"`
+	Observe   *Observe           `json:"observe,omitempty"`
+	Reserve   *Reserve           `json:"reserve,omitempty"`
+	Confirm   *Confirm           `json:"confirm,omitempty"`
+	Release   *Release           `json:"release,omitempty"`
+	Rename    *Rename            `json:"rename,omitempty"`
+	Configure *settings.Settings `json:"configure,omitempty"`
+	AddToken  *Token             `json:"addToken,omitempty"`
+	UseToken  *UseToken          `json:"useToken,omitempty"`
+}
+
+// Encode writes a command for the log.
+func Encode(c Command) ([]byte, error) {
+	c.Version = Version
+	data, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	return data, nil
+}
+
+// Register adds a node or brings its facts up to date. Node names are unique.
+type Register struct {
+	Node     string   `json:"node"`
+	Name     string   `json:"name"`
+	Address  string   `json:"address"` // host:port of the node's one port
+	Version  string   `json:"version"` // of ddocker
+	Engine   string   `json:"engine"`  // version of the Docker Engine
+	Capacity Capacity `json:"capacity"`
+}
+
+// Capacity is what a machine has in all.
+type Capacity struct {
+	Cores  sched.CPUSet `json:"cores"`
+	Memory int64        `json:"memory"` // bytes
+	Cards  []sched.Card `json:"cards,omitempty"`
+}
+
+// Observe replaces what a node sees on its machine beside the cluster's own
+// containers. It is sent by the node itself.
+type Observe struct {
+	Node string `json:"node"`
+	// Closed says why the node can take nothing now; empty: it can.
+	Closed     string       `json:"closed,omitempty"`
+	Containers []Outsider   `json:"containers,omitempty"`
+	Ports      []sched.Port `json:"ports,omitempty"` // that processes listen on
+	// Images are the references and IDs of the images that its engine has.
+	Images []string `json:"images,omitempty"`
+}
+
+// Outsider is a container that was not made through the cluster. It counts as
+// taken what it holds and is never touched.
+type Outsider struct {
+	ID    string      `json:"id"`
+	Name  string      `json:"name"`
+	Image string      `json:"image"`
+	Grant sched.Grant `json:"grant"`
+}
+
+// Reserve grants a container its place.
+type Reserve struct {
+	Placement string `json:"placement"` // the ID to give it
+	Name      string `json:"name"`      // the container's name, unique in the cluster
+	Image     string `json:"image"`
+	Type      string `json:"type,omitempty"` // name of the instance type, if it was made from one
+	Owner     string `json:"owner,omitempty"`
+	// Request is what it needs, Candidates the IDs of the nodes to try, best first.
+	Request    sched.Request `json:"request"`
+	Candidates []string      `json:"candidates"`
+}
+
+// Confirm records that a placement's container exists. It is sent by the holder.
+type Confirm struct {
+	Placement string `json:"placement"`
+	Container string `json:"container"` // the engine's full ID
+}
+
+// Release ends a placement and frees what it held. Releasing an unknown one is
+// no error.
+type Release struct {
+	Placement string `json:"placement"`
+	// Expired says that no container was ever seen. The ledger then remembers the
+	// placement for a while, so that a create that lands late is told from
+	// somebody's container.
+	Expired bool `json:"expired,omitempty"`
+}
+
+// Rename gives a placement another container name.
+type Rename struct {
+	Placement string `json:"placement"`
+	Name      string `json:"name"`
+}
+
+// Token lets machines join until it expires or its uses are spent.
+type Token struct {
+	Hash    string    `json:"hash"` // of the secret; the secret itself is never in the log
+	Expires time.Time `json:"expires"`
+	Uses    int       `json:"uses"` // left
+}
+
+// UseToken spends one use of a token.
+type UseToken struct {
+	Hash string `json:"hash"`
+}
+
+// Result is what a command did.
+type Result struct {
+	// Refusal says why nothing was changed; nil: the command was carried out.
+	Refusal *Refusal `json:"refusal,omitempty"`
+	// Placement is the placement reserved, confirmed or renamed.
+	Placement *Placement `json:"placement,omitempty"`
+}
+
+// Refusal is the ledger's no, in words for a person.
+type Refusal struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+}
+
+// Error returns the message.
+func (r *Refusal) Error() string { return r.Message }
+
+// Code is the kind of a refusal.
+type Code string
+
+// The codes of refusals.
+const (
+	Conflict Code = "conflict" // the name is taken
+	Full     Code = "full"     // no candidate has the resources free
+	Unknown  Code = "unknown"  // there is no such thing
+	Invalid  Code = "invalid"  // the command makes no sense to this ledger
+	Gone     Code = "gone"     // it was carried out before, and has been undone since
+	Busy     Code = "busy"     // what was granted turned out not to be free: another place may be found
+)
+
+func refuse(code Code, format string, args ...any) Result {
+	return Result{Refusal: &Refusal{code, fmt.Sprintf(format, args...)}}
+}

@@ -1,0 +1,153 @@
+package ledger
+
+import (
+	"encoding/json"
+	"time"
+
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+// Bounds of what is remembered of the past.
+const (
+	maxMemos   = 4096
+	maxExpired = 1024
+)
+
+// Ledger is one replica's state. It has no lock: see the package comment.
+type Ledger struct {
+	index      uint64
+	settings   settings.Settings
+	nodes      map[string]*Node
+	hosts      []*sched.Host // one a node, by name
+	placements map[string]*Placement
+	names      map[string]string  // container name → placement ID
+	ports      map[sched.Port]int // how many hosts hold the port
+	tokens     map[string]Token   // by hash
+	memos      memory             // results by request ID
+	expired    []string           // placements released without a container, oldest first
+}
+
+// Node is a machine of the cluster. Values are never changed once they stand in
+// the ledger, but replaced.
+type Node struct {
+	Register
+	Observed Observe
+
+	host *sched.Host
+	held map[string]*Placement
+}
+
+// Placement is a container's place and what it is granted there. Values are
+// never changed once they stand in the ledger, but replaced.
+type Placement struct {
+	ID        string        `json:"id"`
+	Node      string        `json:"node"`
+	Name      string        `json:"name"`
+	Container string        `json:"container,omitempty"` // empty until the holder confirmed it
+	Image     string        `json:"image"`
+	Type      string        `json:"type,omitempty"`
+	Owner     string        `json:"owner,omitempty"`
+	Request   sched.Request `json:"request"`
+	Grant     sched.Grant   `json:"grant"`
+	Created   time.Time     `json:"created"` // the leader's time of the reservation
+}
+
+// New returns an empty ledger with the default settings.
+func New() *Ledger {
+	return &Ledger{
+		settings:   settings.Default(),
+		nodes:      map[string]*Node{},
+		placements: map[string]*Placement{},
+		names:      map[string]string{},
+		ports:      map[sched.Port]int{},
+		tokens:     map[string]Token{},
+		memos:      memory{byID: map[string]memo{}},
+	}
+}
+
+// Apply carries out the command of one log entry. Index is the entry's place in
+// the log and at the leader's time when it was appended. Bytes that are no
+// command of a known version are refused and change nothing.
+func (l *Ledger) Apply(index uint64, at time.Time, data []byte) Result {
+	l.index = index
+	var c Command
+	if err := json.Unmarshal(data, &c); err != nil {
+		return refuse(Invalid, "the log entry is no command: %v", err)
+	}
+	if c.Version < 1 || c.Version > Version {
+		return refuse(Invalid, "the command has version %d, this node knows up to %d: upgrade ddocker on it", c.Version, Version)
+	}
+	if m, ok := l.memos.byID[c.ID]; ok && c.ID != "" {
+		return l.recall(m)
+	}
+	result := l.apply(&c, at)
+	if c.ID != "" {
+		l.memos.add(memo{ID: c.ID, Refusal: result.Refusal, Placement: result.placementID()})
+	}
+	return result
+}
+
+func (l *Ledger) apply(c *Command, at time.Time) Result {
+	switch {
+	case c.Register != nil:
+		return l.register(c.Register)
+	case c.Observe != nil:
+		return l.observe(c.Observe)
+	case c.Reserve != nil:
+		return l.reserve(c.Reserve, at)
+	case c.Confirm != nil:
+		return l.confirm(c.Confirm)
+	case c.Release != nil:
+		return l.release(c.Release)
+	case c.Rename != nil:
+		return l.rename(c.Rename)
+	case c.Configure != nil:
+		return l.configure(c.Configure)
+	case c.AddToken != nil:
+		return l.addToken(*c.AddToken, at)
+	case c.UseToken != nil:
+		return l.useToken(c.UseToken, at)
+	}
+	return refuse(Invalid, "the command has no verb that this node knows: upgrade ddocker on it")
+}
+
+func (r Result) placementID() string {
+	if r.Placement == nil {
+		return ""
+	}
+	return r.Placement.ID
+}
+
+// memo is the result of a request that may be sent again.
+type memo struct {
+	ID        string   `json:"id"`
+	Refusal   *Refusal `json:"refusal,omitempty"`
+	Placement string   `json:"placement,omitempty"`
+}
+
+// memory keeps the newest maxMemos memos.
+type memory struct {
+	byID  map[string]memo
+	order []string // oldest first
+}
+
+func (m *memory) add(one memo) {
+	m.byID[one.ID] = one
+	m.order = append(m.order, one.ID)
+	if len(m.order) > maxMemos {
+		delete(m.byID, m.order[0])
+		m.order = m.order[1:]
+	}
+}
+
+func (l *Ledger) recall(m memo) Result {
+	if m.Placement == "" || m.Refusal != nil {
+		return Result{Refusal: m.Refusal}
+	}
+	p := l.placements[m.Placement]
+	if p == nil {
+		return refuse(Gone, "the container that this request made has been removed since")
+	}
+	return Result{Placement: p}
+}

@@ -1,0 +1,111 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+func (l *Ledger) register(c *Register) Result {
+	if c.Node == "" || c.Name == "" {
+		return refuse(Invalid, "a node needs an ID and a name")
+	}
+	if n := l.NodeNamed(c.Name); n != nil && n.Name == c.Name && n.Node != c.Node {
+		return refuse(Conflict, "a node named %s is already in the cluster, at %s: start this one with another --name", c.Name, n.Address)
+	}
+	if uuid, twice := twin(c.Capacity.Cards); twice {
+		return refuse(Invalid, "node %s has two GPUs with the UUID %q", c.Name, uuid)
+	}
+	n := &Node{Register: *c, held: map[string]*Placement{}}
+	if old := l.nodes[c.Node]; old != nil {
+		n.Observed, n.held = old.Observed, old.held
+	}
+	l.put(n)
+	return Result{}
+}
+
+// twin finds a UUID that two cards have.
+func twin(cards []sched.Card) (uuid string, twice bool) {
+	seen := map[string]bool{}
+	for _, c := range cards {
+		if seen[c.UUID] {
+			return c.UUID, true
+		}
+		seen[c.UUID] = true
+	}
+	return "", false
+}
+
+func (l *Ledger) observe(c *Observe) Result {
+	old := l.nodes[c.Node]
+	if old == nil {
+		return refuse(Unknown, "node %s is not in the cluster", c.Node)
+	}
+	n := *old
+	slices.Sort(c.Images) // see HasImage
+	n.Observed = *c
+	l.put(&n)
+	return Result{}
+}
+
+func (l *Ledger) configure(s *settings.Settings) Result {
+	if s.Buffer.Cores < 0 || s.Buffer.Memory < 0 {
+		return refuse(Invalid, "a host cannot keep a negative amount for itself")
+	}
+	l.settings = *s
+	for _, n := range l.nodes {
+		n.host.Buffer = l.buffer()
+	}
+	return Result{}
+}
+
+func (l *Ledger) buffer() sched.Buffer {
+	return sched.Buffer{Cores: l.settings.Buffer.Cores, Memory: l.settings.Buffer.Memory}
+}
+
+// put stands a node in the ledger, its host summed up anew.
+func (l *Ledger) put(n *Node) {
+	if old := l.nodes[n.Node]; old != nil {
+		l.drop(old)
+	}
+	n.host = &sched.Host{
+		ID: n.Node, Name: n.Name, Closed: n.Observed.Closed,
+		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Cards: n.Capacity.Cards,
+		Buffer: l.buffer(),
+	}
+	for _, p := range n.held {
+		n.host.Held.Add(&p.Grant)
+	}
+	for i := range n.Observed.Containers {
+		n.host.Held.AddOutside(&n.Observed.Containers[i].Grant)
+	}
+	for _, port := range n.Observed.Ports {
+		n.host.Held.AddPort(port)
+	}
+	for port := range n.host.Held.Ports() {
+		l.ports[port]++
+	}
+	l.nodes[n.Node] = n
+	at, _ := slices.BinarySearchFunc(l.hosts, n.host, byName)
+	l.hosts = slices.Insert(l.hosts, at, n.host)
+}
+
+// drop takes a node's host out, and its ports out of the cluster's count.
+func (l *Ledger) drop(n *Node) {
+	for port := range n.host.Held.Ports() {
+		if l.ports[port]--; l.ports[port] == 0 {
+			delete(l.ports, port)
+		}
+	}
+	if at, ok := slices.BinarySearchFunc(l.hosts, n.host, byName); ok {
+		l.hosts = slices.Delete(l.hosts, at, at+1)
+	}
+}
+
+func byName(a, b *sched.Host) int { return cmp.Compare(a.Name, b.Name) }
+
+// portTaken says whether any host of the cluster holds the port, so that the
+// ports that the cluster chooses are unique in all of it.
+func (l *Ledger) portTaken(p sched.Port) bool { return l.ports[p] > 0 }

@@ -1,0 +1,131 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"ddocker/sched"
+)
+
+func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
+	if c.Placement == "" || c.Name == "" || l.placements[c.Placement] != nil {
+		return refuse(Invalid, "a reservation needs an ID of its own and a name")
+	}
+	if err := c.Request.Check(); err != nil {
+		return refuse(Invalid, "the reservation of %s makes no sense: %v", c.Name, err)
+	}
+	if r := l.nameTaken(c.Name, ""); r != nil {
+		return Result{Refusal: r}
+	}
+	misfit := sched.Misfit{Request: &c.Request}
+	for _, id := range c.Candidates {
+		n := l.nodes[id]
+		if n == nil {
+			continue
+		}
+		grant, lack, ok := sched.Allot(n.host, &c.Request, l.settings.StartPort, l.portTaken)
+		if !ok {
+			misfit.Lacks = append(misfit.Lacks, lack)
+			continue
+		}
+		p := &Placement{
+			ID: c.Placement, Node: id, Name: c.Name, Image: c.Image, Type: c.Type, Owner: c.Owner,
+			Request: c.Request, Grant: *grant, Created: at.UTC(),
+		}
+		l.hold(n, p)
+		return Result{Placement: p}
+	}
+	return refuse(Full, "%s", misfit.Error())
+}
+
+// hold stands a new placement in the ledger.
+func (l *Ledger) hold(n *Node, p *Placement) {
+	for _, b := range p.Grant.Ports {
+		if !n.host.Held.HasPort(b.Port()) {
+			l.ports[b.Port()]++
+			n.host.Held.AddPort(b.Port())
+		}
+	}
+	n.host.Held.Add(&p.Grant)
+	n.held[p.ID] = p
+	l.placements[p.ID] = p
+	l.names[p.Name] = p.ID
+}
+
+// nameTaken refuses a container name that anybody but the placement has.
+func (l *Ledger) nameTaken(name, but string) *Refusal {
+	if id, ok := l.names[name]; ok && id != but {
+		p := l.placements[id]
+		return &Refusal{Conflict, conflict(name, p.Container, l.nodes[p.Node].Name)}
+	}
+	for _, h := range l.hosts {
+		for _, o := range l.nodes[h.ID].Observed.Containers {
+			if o.Name == name {
+				return &Refusal{Conflict, conflict(name, o.ID, h.Name)}
+			}
+		}
+	}
+	return nil
+}
+
+// conflict says it as Docker does, and on which host.
+func conflict(name, container, host string) string {
+	by := "a container that is being created"
+	if container != "" {
+		by = `container "` + container + `"`
+	}
+	return `Conflict. The container name "/` + name + `" is already in use by ` + by + " on host " + host +
+		". You have to remove (or rename) that container to be able to reuse that name."
+}
+
+// replace puts a changed copy of a placement in its place.
+func (l *Ledger) replace(p *Placement) Result {
+	l.placements[p.ID] = p
+	l.nodes[p.Node].held[p.ID] = p
+	return Result{Placement: p}
+}
+
+func (l *Ledger) confirm(c *Confirm) Result {
+	old := l.placements[c.Placement]
+	if old == nil {
+		return refuse(Unknown, "placement %s has been released", c.Placement)
+	}
+	p := *old
+	p.Container = c.Container
+	return l.replace(&p)
+}
+
+func (l *Ledger) rename(c *Rename) Result {
+	old := l.placements[c.Placement]
+	if old == nil {
+		return refuse(Unknown, "placement %s has been released", c.Placement)
+	}
+	if c.Name == "" {
+		return refuse(Invalid, "a container needs a name")
+	}
+	if r := l.nameTaken(c.Name, c.Placement); r != nil {
+		return Result{Refusal: r}
+	}
+	p := *old
+	p.Name = c.Name
+	delete(l.names, old.Name)
+	l.names[p.Name] = p.ID
+	return l.replace(&p)
+}
+
+func (l *Ledger) release(c *Release) Result {
+	if p := l.placements[c.Placement]; p != nil {
+		delete(l.placements, p.ID)
+		delete(l.names, p.Name)
+		n := l.nodes[p.Node]
+		delete(n.held, p.ID)
+		l.put(n)
+	}
+	if c.Expired && !slices.Contains(l.expired, c.Placement) {
+		l.expired = newest(append(l.expired, c.Placement))
+	}
+	return Result{}
+}
+
+// newest bounds what is remembered of expired placements.
+func newest(expired []string) []string { return expired[max(0, len(expired)-maxExpired):] }

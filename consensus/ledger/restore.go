@@ -1,0 +1,115 @@
+package ledger
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Restore replaces the ledger's state by a snapshot's. On an error the state is
+// as it was. What a snapshot claims of itself is not believed: a damaged one is
+// refused, and costs no more memory than the bytes it has.
+func (l *Ledger) Restore(r io.Reader) error {
+	in := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
+	var h head
+	if err := in.Decode(&h); err != nil {
+		return fmt.Errorf("read ledger snapshot: %w", err)
+	}
+	if h.Version < 1 || h.Version > Version {
+		return fmt.Errorf("read ledger snapshot: it has version %d, this node knows up to %d: upgrade ddocker on it", h.Version, Version)
+	}
+	fresh := New()
+	if err := fresh.readHead(&h); err != nil {
+		return fmt.Errorf("read ledger snapshot: %w", err)
+	}
+	if err := fresh.readRecords(in, &h); err != nil {
+		return fmt.Errorf("read ledger snapshot: %w", err)
+	}
+	*l = *fresh
+	return nil
+}
+
+func (l *Ledger) readHead(h *head) error {
+	if h.Nodes < 0 || h.Placements < 0 || h.Memos < 0 {
+		return errors.New("its head counts fewer than nothing")
+	}
+	if refused := l.configure(&h.Settings).Refusal; refused != nil {
+		return refused
+	}
+	l.index, l.expired = h.Index, newest(h.Expired)
+	for _, t := range h.Tokens {
+		l.tokens[t.Hash] = t
+	}
+	return nil
+}
+
+func (l *Ledger) readRecords(in *json.Decoder, h *head) error {
+	for range h.Nodes {
+		if err := l.readNode(in); err != nil {
+			return err
+		}
+	}
+	for range h.Placements {
+		if err := l.readPlacement(in); err != nil {
+			return err
+		}
+	}
+	for range h.Memos {
+		if err := l.readMemo(in); err != nil {
+			return err
+		}
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more follows than its head counts")
+	}
+	return nil
+}
+
+func (l *Ledger) readNode(in *json.Decoder) error {
+	var r nodeRecord
+	if err := in.Decode(&r); err != nil {
+		return err
+	}
+	if l.nodes[r.Register.Node] != nil {
+		return fmt.Errorf("node %s is in it twice", r.Register.Node)
+	}
+	if refused := l.register(&r.Register).Refusal; refused != nil {
+		return refused
+	}
+	n := *l.nodes[r.Register.Node]
+	n.Observed = r.Observed
+	l.put(&n)
+	return nil
+}
+
+func (l *Ledger) readPlacement(in *json.Decoder) error {
+	var p Placement
+	if err := in.Decode(&p); err != nil {
+		return err
+	}
+	n := l.nodes[p.Node]
+	switch {
+	case n == nil:
+		return fmt.Errorf("placement %s is on the unknown node %s", p.ID, p.Node)
+	case p.ID == "" || p.Name == "":
+		return fmt.Errorf("placement %q has no ID or no name", p.ID)
+	case l.placements[p.ID] != nil || l.names[p.Name] != "":
+		return fmt.Errorf("placement %s or its name %s is in it twice", p.ID, p.Name)
+	}
+	l.hold(n, &p)
+	return nil
+}
+
+func (l *Ledger) readMemo(in *json.Decoder) error {
+	var m memo
+	if err := in.Decode(&m); err != nil {
+		return err
+	}
+	if _, ok := l.memos.byID[m.ID]; ok || m.ID == "" {
+		return fmt.Errorf("the result of request %q is in it twice, or nobody's", m.ID)
+	}
+	l.memos.add(m)
+	return nil
+}

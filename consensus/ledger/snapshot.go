@@ -1,0 +1,91 @@
+package ledger
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"ddocker/settings"
+)
+
+// Snapshot is the ledger's state at one moment, unchanged by later commands.
+type Snapshot struct {
+	head       head
+	nodes      []*Node
+	placements []*Placement
+	memos      []memo
+}
+
+// head is a snapshot's first record: its version, how many records follow, and
+// what is small.
+type head struct {
+	Version    int               `json:"v"`
+	Index      uint64            `json:"index"`
+	Settings   settings.Settings `json:"settings"`
+	Tokens     []Token           `json:"tokens,omitempty"`
+	Expired    []string          `json:"expired,omitempty"`
+	Nodes      int               `json:"nodes"`
+	Placements int               `json:"placements"`
+	Memos      int               `json:"memos"`
+}
+
+type nodeRecord struct {
+	Register Register `json:"register"`
+	Observed Observe  `json:"observed"`
+}
+
+// Snapshot copies the ledger's index of itself, not the records: the cost is a
+// pointer a record.
+func (l *Ledger) Snapshot() Snapshot {
+	s := Snapshot{
+		nodes:      slices.SortedFunc(maps.Values(l.nodes), func(a, b *Node) int { return cmp.Compare(a.Node, b.Node) }),
+		placements: slices.SortedFunc(maps.Values(l.placements), func(a, b *Placement) int { return cmp.Compare(a.ID, b.ID) }),
+	}
+	for _, id := range l.memos.order {
+		s.memos = append(s.memos, l.memos.byID[id])
+	}
+	tokens := slices.SortedFunc(maps.Values(l.tokens), func(a, b Token) int { return cmp.Compare(a.Hash, b.Hash) })
+	s.head = head{
+		Version: Version, Index: l.index, Settings: l.settings, Tokens: tokens, Expired: slices.Clone(l.expired),
+		Nodes: len(s.nodes), Placements: len(s.placements), Memos: len(s.memos),
+	}
+	return s
+}
+
+// WriteTo writes the snapshot as one JSON record a line: the head, then nodes,
+// placements and remembered results. Equal states write equal bytes.
+func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
+	count := &counter{w: w}
+	buffered := bufio.NewWriterSize(count, 64<<10)
+	out := json.NewEncoder(buffered)
+	err := out.Encode(s.head)
+	for _, n := range s.nodes {
+		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed}))
+	}
+	for _, p := range s.placements {
+		err = errors.Join(err, out.Encode(p))
+	}
+	for i := range s.memos {
+		err = errors.Join(err, out.Encode(&s.memos[i]))
+	}
+	if err = errors.Join(err, buffered.Flush()); err != nil {
+		return count.n, fmt.Errorf("write ledger snapshot: %w", err)
+	}
+	return count.n, nil
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,36 @@
+// Package identity says who is speaking: the cluster's certificate authority,
+// each node's certificate, the tokens that let a machine join, and the one TCP
+// port on which every protocol of the cluster is spoken over TLS 1.3.
+//
+// A founder makes the authority and signs its own certificate:
+//
+//	ca, err := identity.NewAuthority(identity.NewID())
+//	me := identity.Subject{NodeID: identity.NewID(), Name: "gpu1", Life: 24 * time.Hour}
+//	id, err := identity.Create(dir, func(csr []byte) (cert, caPEM []byte, err error) {
+//		cert, err = ca.Sign(csr, me)
+//		return cert, ca.CertPEM(), err
+//	})
+//
+// A joiner does the same, except that its function sends the request to a
+// member, over a connection made with [Token.Client]. From then on both start with
+//
+//	id, err := identity.Load(dir)
+//	port := identity.NewPort(listener, id)
+//	go httpServer.Serve(port.Listener(identity.ProtoHTTP))
+//	err = port.Run(ctx)
+//
+// and dial each other with [Identity.Client].
+//
+// # Names
+//
+// A certificate names its holder by one URI, ddocker://CLUSTER/node/ID, and
+// never by host name or address: machines are renamed and renumbered, and keep
+// their identity. Host names and addresses are in the certificate as well, but
+// only for stock TLS clients such as docker --tlsverify; nothing here reads them.
+// The certificate says who; what that node may do is written in the ledger.
+//
+// # Dates
+//
+// Certificates start five minutes in the past, because clocks differ. Where
+// they differ by more, the error says so rather than "bad certificate".
+package identity

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/sched"
+)
+
+// object is a JSON object of which only some fields are touched: the others
+// pass as the bytes they came in, also those that this program does not know.
+type object map[string]json.RawMessage
+
+func (o object) set(key string, value any) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("node: marshal %s: %v", key, err)) // of strings, numbers and lists of them: cannot fail
+	}
+	o[key] = data
+}
+
+func (o object) get(key string, into any) error {
+	raw, ok := o[key]
+	if !ok {
+		return nil
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("read %s of the request: %w", key, err)
+	}
+	return nil
+}
+
+// writeGrant writes what the ledger granted into the body of a create. Shared
+// are the cores that a container without its own must keep to; empty: all. Gpus
+// says whether the host has any, to be kept from containers that got none.
+func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool) ([]byte, error) {
+	var top object
+	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+		return nil, fmt.Errorf("read the request to create %s: it is no JSON object", p.Name)
+	}
+	host := object{}
+	if err := top.get("HostConfig", &host); err != nil {
+		return nil, err
+	}
+	if host == nil {
+		host = object{}
+	}
+	writeCPU(host, &p.Grant, shared)
+	if p.Grant.Memory > 0 {
+		host.set("Memory", p.Grant.Memory)
+	}
+	if err := writeGPUs(top, host, &p.Grant, gpus); err != nil {
+		return nil, err
+	}
+	if err := writePorts(top, host, &p.Grant); err != nil {
+		return nil, err
+	}
+	labels := map[string]string{}
+	if err := top.get("Labels", &labels); err != nil {
+		return nil, err
+	}
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[engine.LabelPlacement] = p.ID
+	top.set("Labels", labels)
+	top.set("HostConfig", host)
+	return json.Marshal(top)
+}
+
+func writeCPU(host object, g *sched.Grant, shared sched.CPUSet) {
+	if !g.Shares() {
+		for _, quota := range []string{"NanoCpus", "CpuQuota", "CpuPeriod"} {
+			delete(host, quota)
+		}
+		host.set("CpusetCpus", g.Cores)
+		return
+	}
+	if g.MilliCPU > 0 {
+		delete(host, "CpuQuota")
+		delete(host, "CpuPeriod")
+		host.set("NanoCpus", g.MilliCPU*1e6)
+	}
+	if shared.Count() > 0 {
+		host.set("CpusetCpus", shared)
+	}
+}
+
+type deviceRequest struct {
+	Driver       string
+	DeviceIDs    []string
+	Capabilities [][]string
+}
+
+// visibleDevices is what NVIDIA's runtime reads; CUDA images default it to all.
+const visibleDevices = "NVIDIA_VISIBLE_DEVICES="
+
+func writeGPUs(top, host object, g *sched.Grant, gpus bool) error {
+	delete(host, "DeviceRequests")
+	if len(g.GPUs) > 0 {
+		host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{{"gpu"}}}})
+	}
+	if !gpus || len(g.GPUs) > 0 {
+		return nil
+	}
+	var env []string
+	if err := top.get("Env", &env); err != nil {
+		return err
+	}
+	top.set("Env", append(env, visibleDevices+"void"))
+	return nil
+}
+
+type portBinding struct {
+	HostIP   string `json:"HostIp"`
+	HostPort string
+}
+
+func writePorts(top, host object, g *sched.Grant) error {
+	delete(host, "PortBindings")
+	delete(host, "PublishAllPorts") // each is granted by number
+	if len(g.Ports) == 0 {
+		return nil
+	}
+	exposed := map[string]json.RawMessage{}
+	if err := top.get("ExposedPorts", &exposed); err != nil {
+		return err
+	}
+	if exposed == nil {
+		exposed = map[string]json.RawMessage{}
+	}
+	bindings := map[string][]portBinding{}
+	for _, b := range g.Ports {
+		key := fmt.Sprintf("%d/%s", b.Container, b.Proto)
+		bindings[key] = append(bindings[key], portBinding{b.IP, strconv.Itoa(int(b.Host))})
+		exposed[key] = json.RawMessage("{}")
+	}
+	host.set("PortBindings", bindings)
+	top.set("ExposedPorts", exposed)
+	return nil
+}

@@ -1,0 +1,190 @@
+// Package node is the agent's verbs on its own machine: place a container
+// somewhere in the cluster, realize here what was placed here, release what has
+// gone, reconcile the engine with the ledger, and sample what the machine has.
+//
+//	n := node.New(node.Config{ID: id, Log: consensus, Engine: engine, …})
+//	go n.Run(ctx)
+//	p, index, err := n.Place(ctx, node.Create{Name: "web", Image: "nginx", Request: r}) // on any node
+//	made, err := n.Realize(ctx, p.ID, index, version, body)                            // on p.Node
+//
+// The ledger says who holds what, the engine what there is. Between a
+// reservation and its container any crash may happen: Reconcile makes the two
+// agree again, and never removes a container that somebody may have used.
+// Package node knows no HTTP.
+package node
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/gossip"
+	"ddocker/sched"
+)
+
+// Log is the replicated ledger: consensus, or one replica without raft.
+type Log interface {
+	// Propose returns when the command is durable and applied on a quorum, with
+	// its place in the log.
+	Propose(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error)
+	// Read returns when View sees everything acknowledged before the call.
+	Read(ctx context.Context) error
+	// Wait returns when View sees the given place in the log.
+	Wait(ctx context.Context, index uint64) error
+	// View lends the ledger for the time of the call, which must not block.
+	View(func(*ledger.Ledger))
+}
+
+// Peers is what is known of the other nodes beside the ledger: hints.
+type Peers interface {
+	// Alive says whether the node is believed to answer.
+	Alive(node string) bool
+	// Load returns what the node last told of its load.
+	Load(node string) sched.Load
+	// HasImage asks the node itself. It ends within a second.
+	HasImage(ctx context.Context, node, ref string) bool
+}
+
+// Machine is what is sampled of the machine itself.
+type Machine interface {
+	// Cards returns the GPUs; known is false while they cannot be told.
+	Cards() (cards []sched.Card, known bool)
+	// Listening returns the ports that any process of the host listens on.
+	Listening() ([]sched.Port, error)
+	// Usage returns the CPU and memory in use, in percent.
+	Usage() (cpu, memory int)
+}
+
+// Config says which node this is and whom it speaks with. All fields are needed.
+type Config struct {
+	ID, Name string
+	// Address is host:port of the node's one port, as others reach it.
+	Address string
+	// Version is ddocker's own.
+	Version string
+	Log     Log
+	Engine  *engine.Engine
+	Peers   Peers
+	Machine Machine
+	// Tell hands on this node's load, about every two seconds.
+	Tell   func(gossip.Load)
+	Logger *slog.Logger
+}
+
+// Node is this machine's part in the cluster.
+type Node struct {
+	cfg Config
+	log *slog.Logger
+
+	// life ends when the agent stops: a create outlives the request that asked
+	// for it, but not the agent.
+	life context.Context
+	stop context.CancelFunc
+	// kick asks for a reconciliation soon.
+	kick chan struct{}
+	// pinning is held by whoever moves containers off cores.
+	pinning chan struct{}
+
+	// registered is when the cluster last knew this machine as it is. It belongs
+	// to the loop that reconciles.
+	registered time.Time
+
+	mu       sync.Mutex          // guards the two maps
+	creating map[string]*call    // open creates by placement
+	seen     map[string]sighting // reservations without a container; nil before the first look
+	calls    sync.WaitGroup
+}
+
+// New returns a node that does nothing yet.
+func New(cfg Config) *Node {
+	life, stop := context.WithCancel(context.Background())
+	return &Node{
+		cfg: cfg, log: cfg.Logger, life: life, stop: stop,
+		kick: make(chan struct{}, 1), pinning: make(chan struct{}, 1),
+		creating: map[string]*call{},
+	}
+}
+
+// Periods of what a node does unasked.
+const (
+	reconcileEvery = time.Minute
+	debounce       = time.Second
+	sampleEvery    = 2 * time.Second
+	observeEvery   = 10 * time.Second
+	retryEvery     = 2 * time.Second
+)
+
+// Run keeps the engine and the ledger in agreement until ctx ends, and returns
+// when all that it started has ended. Containers keep running.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { n.watch(ctx) })
+	running.Go(func() { n.tellLoad(ctx) })
+	running.Go(func() { n.reconcileLoop(ctx) })
+	<-ctx.Done()
+	n.stop()
+	n.calls.Wait()
+	return nil
+}
+
+// Kick asks for a reconciliation soon. It never blocks.
+func (n *Node) Kick() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+// wait sleeps until d has passed or ctx has ended, and says whether to go on.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// watch reconciles when something happens to the engine's containers and images
+// that did not come through the cluster.
+func (n *Node) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		n.Kick()
+		err := n.cfg.Engine.Watch(ctx, func(e engine.Event) {
+			if n.foreign(e) {
+				n.Kick()
+			}
+		})
+		if ctx.Err() == nil {
+			n.log.Debug("engine events ended", "err", err)
+		}
+		if !wait(ctx, retryEvery) {
+			return
+		}
+	}
+}
+
+// foreign says whether the event may change what the ledger should know.
+func (n *Node) foreign(e engine.Event) bool {
+	if e.Kind != "container" {
+		return true
+	}
+	switch e.Action {
+	case "create", "start", "die", "destroy", "rename", "update", "stop", "kill":
+	default:
+		return false
+	}
+	ours := false
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		t, refusal := l.Resolve(n.cfg.ID + "/" + e.Name)
+		ours = refusal == nil && t.Placement != nil && (t.Container == "" || t.Container == e.ID)
+	})
+	return !ours || e.Action == "destroy" || e.Action == "rename"
+}

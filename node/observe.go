@@ -1,0 +1,201 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/sched"
+)
+
+// register tells the cluster who this node is and what its machine has, where
+// the ledger says otherwise. The engine is asked at most once a minute.
+func (n *Node) register(ctx context.Context) error {
+	if time.Since(n.registered) < reconcileEvery {
+		return nil
+	}
+	room, err := n.cfg.Engine.Capacity(ctx)
+	var known *ledger.Node
+	n.cfg.Log.View(func(l *ledger.Ledger) { known = l.Node(n.cfg.ID) })
+	if err != nil && known == nil {
+		return fmt.Errorf("ask the Docker Engine what it has: %w", err)
+	}
+	now := ledger.Register{Node: n.cfg.ID, Name: n.cfg.Name, Address: n.cfg.Address, Version: n.cfg.Version}
+	if known != nil {
+		now.Engine, now.Capacity = known.Engine, known.Capacity
+	}
+	if err == nil {
+		now.Engine = room.EngineVersion
+		now.Capacity.Cores, now.Capacity.Memory = sched.CPUs(room.Cores...), room.Memory
+		if cards, told := n.cfg.Machine.Cards(); told && room.GPURuntime {
+			now.Capacity.Cards = cards
+		}
+	}
+	if known == nil || !equal(known.Register, now) {
+		result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Register: &now})
+		if err != nil {
+			return fmt.Errorf("register this node: %w", err)
+		}
+		if result.Refusal != nil {
+			n.log.Error("this node takes no containers", "err", result.Refusal)
+			return result.Refusal
+		}
+		if err := n.cfg.Log.Wait(ctx, index); err != nil {
+			return err
+		}
+	}
+	n.registered = time.Now()
+	return nil
+}
+
+// observe tells the cluster what is on this machine beside its own containers,
+// where the ledger says otherwise.
+func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error {
+	images, err := n.cfg.Engine.Images(ctx)
+	if err != nil {
+		return err
+	}
+	ports, err := n.outsidePorts()
+	if err != nil {
+		return err
+	}
+	now := ledger.Observe{Node: n.cfg.ID, Ports: ports}
+	for _, i := range images {
+		now.Images = append(append(now.Images, i.ID), i.Refs...)
+	}
+	slices.Sort(now.Images)
+	now.Images = slices.Compact(now.Images)
+	var cards []sched.Card
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if h := l.Host(n.cfg.ID); h != nil {
+			cards = h.Cards
+		}
+	})
+	for i := range outsiders {
+		now.Containers = append(now.Containers, outsider(&outsiders[i], cards))
+	}
+	slices.SortFunc(now.Containers, func(a, b ledger.Outsider) int { return strings.Compare(a.ID, b.ID) })
+	return n.propose(ctx, now)
+}
+
+// close tells the cluster to place nothing here.
+func (n *Node) close(ctx context.Context, why string) {
+	var now ledger.Observe
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			now = m.Observed
+		}
+	})
+	now.Node, now.Closed = n.cfg.ID, why
+	if err := n.propose(ctx, now); err != nil {
+		n.log.Warn("the cluster could not be told that this node takes no containers", "why", why, "err", err)
+	}
+}
+
+func (n *Node) propose(ctx context.Context, now ledger.Observe) error {
+	same := false
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		m := l.Node(n.cfg.ID)
+		same = m != nil && equal(m.Observed, now)
+	})
+	if same {
+		return nil
+	}
+	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Observe: &now})
+	if err != nil {
+		return fmt.Errorf("tell what is on this machine: %w", err)
+	}
+	if result.Refusal != nil {
+		return result.Refusal
+	}
+	return n.cfg.Log.Wait(ctx, index)
+}
+
+// equal compares as the log would carry them, where an empty list is none.
+func equal[T any](a, b T) bool {
+	left, errLeft := json.Marshal(a)
+	right, errRight := json.Marshal(b)
+	return errLeft == nil && errRight == nil && bytes.Equal(left, right)
+}
+
+// outsider sums up what a container that is not the cluster's holds, running or
+// not: it may be started again at any time.
+func outsider(c *engine.Container, cards []sched.Card) ledger.Outsider {
+	g := sched.Grant{Cores: sched.CPUs(c.Cores...), Memory: c.Memory, GPUs: uuids(c.GPUs, cards)}
+	if g.Shares() {
+		g.MilliCPU = c.NanoCPUs / 1e6
+	}
+	for _, p := range c.Ports {
+		b := sched.Binding{IP: p.IP, Host: p.Host, Container: p.Container, Proto: p.Proto}
+		g.Ports = append(g.Ports, b)
+	}
+	return ledger.Outsider{ID: c.ID, Name: c.Name, Image: c.Image, Grant: g}
+}
+
+// uuids turns what Docker lets people write of GPUs, indices and "all" included,
+// into the UUIDs of this host's cards.
+func uuids(asked []string, cards []sched.Card) []string {
+	var out []string
+	for _, a := range asked {
+		if i, err := strconv.Atoi(a); err == nil && i >= 0 && i < len(cards) {
+			out = append(out, cards[i].UUID)
+			continue
+		}
+		for _, c := range cards {
+			if a == "all" || a == c.UUID {
+				out = append(out, c.UUID)
+			}
+		}
+	}
+	return out
+}
+
+// outsidePorts returns the ports that processes listen on and that belong to no
+// placement: those are the container's own.
+func (n *Node) outsidePorts() ([]sched.Port, error) {
+	listening, err := n.cfg.Machine.Listening()
+	if err != nil {
+		return nil, err
+	}
+	granted := map[sched.Port]bool{}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, p := range l.Placed(n.cfg.ID) {
+			for _, b := range p.Grant.Ports {
+				granted[b.Port()] = true
+			}
+		}
+	})
+	return slices.DeleteFunc(listening, func(p sched.Port) bool { return granted[p] }), nil
+}
+
+// portsChanged says whether processes listen on other ports than the cluster knows.
+func (n *Node) portsChanged() bool {
+	now, err := n.outsidePorts()
+	if err != nil {
+		return false
+	}
+	var known []sched.Port
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			known = m.Observed.Ports
+		}
+	})
+	return !slices.Equal(now, known)
+}
+
+// tellLoad hands on how loaded the machine is.
+func (n *Node) tellLoad(ctx context.Context) {
+	for {
+		n.cfg.Tell(n.load())
+		if !wait(ctx, sampleEvery) {
+			return
+		}
+	}
+}

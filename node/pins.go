@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/sched"
+)
+
+// movePinned keeps the containers that have no cores of their own off the cores
+// that others have, and lets them back when those are free again. It returns
+// when the engine has done it, before a pinned container starts.
+func (n *Node) movePinned(ctx context.Context) error {
+	select {
+	case n.pinning <- struct{}{}:
+		defer func() { <-n.pinning }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var shared sched.CPUSet
+	sharers := map[string]bool{}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		h := l.Host(n.cfg.ID)
+		if h == nil {
+			return
+		}
+		shared = h.Shared()
+		for _, p := range l.Placed(n.cfg.ID) {
+			if p.Grant.Shares() && p.Container != "" {
+				sharers[p.Container] = true
+			}
+		}
+	})
+	if len(sharers) == 0 || shared.Count() == 0 {
+		return nil
+	}
+	list, err := n.cfg.Engine.Containers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if !sharers[c.ID] || !misplaced(c, shared) {
+			continue
+		}
+		if err := n.cfg.Engine.SetCores(ctx, c.ID, shared.List()); err != nil && !engine.IsNotFound(err) {
+			return fmt.Errorf("move %s to cores %s: %w", c.Name, shared, err)
+		}
+	}
+	return nil
+}
+
+// misplaced says whether a container that shares cores runs on others than the
+// shared ones. One without a list may run everywhere.
+func misplaced(c engine.Container, shared sched.CPUSet) bool {
+	return !sched.CPUs(c.Cores...).Equal(shared)
+}

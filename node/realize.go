@@ -1,0 +1,225 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+// Statuses of Docker's create that matter here.
+const (
+	statusCreated = 201
+	statusFailed  = 500
+)
+
+func busy(format string, args ...any) error {
+	return &ledger.Refusal{Code: ledger.Busy, Message: fmt.Sprintf(format, args...)}
+}
+
+// call is a create under way. Whoever asks for the same placement meanwhile
+// waits for its outcome.
+type call struct {
+	done   chan struct{}
+	status int
+	reply  []byte
+	err    error
+}
+
+// Realize makes the container of a placement on this node, as the given body of
+// Docker's create says (in API version, "" for the engine's own) and with what
+// the ledger granted written into it. Index is the placement's place in the log.
+// When it returns a 201, the container exists and the ledger knows it. A refusal
+// by the engine releases the placement first, and a *ledger.Refusal of code Busy
+// means that another place may be found. The work goes on when ctx ends: a
+// later call for the same placement gets its outcome.
+func (n *Node) Realize(ctx context.Context, placement string, index uint64, version string, body []byte) (status int, reply []byte, err error) {
+	n.mu.Lock()
+	c := n.creating[placement]
+	if c == nil {
+		c = &call{done: make(chan struct{})}
+		n.creating[placement] = c
+		n.calls.Go(func() {
+			c.status, c.reply, c.err = n.realize(placement, index, version, body)
+			n.mu.Lock()
+			delete(n.creating, placement)
+			n.mu.Unlock()
+			close(c.done)
+		})
+	}
+	n.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.status, c.reply, c.err
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	}
+}
+
+func (n *Node) realize(id string, index uint64, version string, body []byte) (status int, reply []byte, err error) {
+	ctx, cancel := context.WithTimeout(n.life, 10*time.Second)
+	err = n.cfg.Log.Wait(ctx, index)
+	cancel()
+	if err != nil {
+		return 0, nil, fmt.Errorf("wait for the reservation: %w", err)
+	}
+	var p *ledger.Placement
+	var shared sched.CPUSet
+	gpus := false
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if h := l.Host(n.cfg.ID); h != nil {
+			p, shared, gpus = l.Placement(id), h.Shared(), len(h.Cards) > 0
+			if shared.Equal(h.Cores) {
+				shared = sched.CPUSet{} // nothing is pinned: nothing to keep off
+			}
+		}
+	})
+	switch {
+	case p == nil || p.Node != n.cfg.ID:
+		return 0, nil, busy("the reservation was released before the container was made")
+	case p.Container != "": // made by an earlier try
+		reply, err := json.Marshal(map[string]any{"Id": p.Container, "Warnings": []string{}})
+		return statusCreated, reply, err
+	}
+	if err := n.prepare(p); err != nil {
+		return 0, nil, err
+	}
+	full, err := writeGrant(body, p, shared, gpus)
+	if err != nil {
+		n.release(id)
+		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
+	}
+	return n.create(p, version, full)
+}
+
+// prepare makes sure that the host really has free what was granted.
+func (n *Node) prepare(p *ledger.Placement) error {
+	if taken := n.busyPorts(p); taken != "" {
+		n.release(p.ID)
+		n.Kick()
+		return busy("port %s of %s is in use by a process of the host", taken, n.cfg.Name)
+	}
+	if p.Grant.Shares() {
+		return nil
+	}
+	if err := n.movePinned(n.life); err != nil {
+		n.release(p.ID)
+		return fmt.Errorf("free cores %s of %s: %w", p.Grant.Cores, n.cfg.Name, err)
+	}
+	return nil
+}
+
+// busyPorts names the granted ports that something listens on already.
+func (n *Node) busyPorts(p *ledger.Placement) string {
+	if len(p.Grant.Ports) == 0 {
+		return ""
+	}
+	listening, err := n.cfg.Machine.Listening()
+	if err != nil {
+		n.log.Warn("listening ports cannot be read", "err", err)
+		return ""
+	}
+	var busy []string
+	for _, b := range p.Grant.Ports {
+		if slices.Contains(listening, b.Port()) {
+			busy = append(busy, fmt.Sprintf("%d/%s", b.Host, b.Proto))
+		}
+	}
+	return strings.Join(busy, ", ")
+}
+
+// create asks the engine, and records its answer in the ledger before anybody
+// hears of it. No answer leaves the reservation as it is: the container may
+// still come. Reconcile settles it.
+func (n *Node) create(p *ledger.Placement, version string, body []byte) (status int, reply []byte, err error) {
+	status, reply, err = n.cfg.Engine.Create(n.life, p.Name, version, body)
+	switch {
+	case err != nil:
+		return 0, nil, fmt.Errorf("create %s: the Docker Engine of %s did not answer: %w", p.Name, n.cfg.Name, err)
+	case status == statusCreated:
+		var made struct{ ID string }
+		if err := json.Unmarshal(reply, &made); err != nil {
+			return 0, nil, fmt.Errorf("create %s: read the engine's reply: %w", p.Name, err)
+		}
+		return status, reply, n.confirm(p, made.ID)
+	case status >= statusFailed && !n.withdraw(p):
+		return status, reply, nil
+	}
+	n.release(p.ID)
+	return status, reply, nil
+}
+
+// confirm records the new container. Without a quorum the reservation stands in
+// for it, and Reconcile confirms it later; if the placement was released
+// meanwhile, nobody was told of the container, and it goes.
+func (n *Node) confirm(p *ledger.Placement, container string) error {
+	ctx, cancel := context.WithTimeout(n.life, 10*time.Second)
+	defer cancel()
+	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: container}})
+	if err != nil {
+		n.log.Warn("container is made but not yet confirmed", "container", p.Name, "err", err)
+		return nil
+	}
+	if result.Refusal != nil {
+		err := n.cfg.Engine.Remove(n.life, container, false, true)
+		return errors.Join(busy("the reservation was released while the container was made"), err)
+	}
+	return nil
+}
+
+// withdraw removes what a failed create may have left all the same, and says
+// whether nothing is left of it. It was never started, and nobody was told of it.
+func (n *Node) withdraw(p *ledger.Placement) bool {
+	list, err := n.cfg.Engine.Containers(n.life)
+	if err != nil {
+		return false
+	}
+	for _, c := range list {
+		if c.Placement == p.ID && c.Name == p.Name && !c.Running {
+			if n.cfg.Engine.Remove(n.life, c.ID, false, true) != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// release ends a placement. What fails here Reconcile does later.
+func (n *Node) release(placement string) {
+	ctx, cancel := context.WithTimeout(n.life, 10*time.Second)
+	defer cancel()
+	if _, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement}}); err != nil {
+		n.log.Warn("placement is not yet released", "placement", placement, "err", err)
+	}
+}
+
+// Removed tells that the container is gone from this node's engine, which frees
+// what it held. It returns when that is durable, or with ctx; then Reconcile
+// sees to it.
+func (n *Node) Removed(ctx context.Context, container string) error {
+	var p *ledger.Placement
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if t, refusal := l.Resolve(n.cfg.ID + "/" + container); refusal == nil && t.Container == container {
+			p = t.Placement
+		}
+	})
+	if p == nil {
+		n.Kick()
+		return nil
+	}
+	_, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: p.ID}})
+	if err != nil {
+		n.Kick()
+		return fmt.Errorf("release what %s held: %w", p.Name, err)
+	}
+	if !p.Grant.Shares() {
+		n.Kick() // others may spread out again
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+)
+
+// reconcileLoop reconciles at the start, when something happened, and every
+// minute; at most once a second.
+func (n *Node) reconcileLoop(ctx context.Context) {
+	for {
+		next := reconcileEvery
+		if err := n.reconcile(ctx); err != nil && ctx.Err() == nil {
+			n.log.Debug("reconciliation put off", "err", err)
+			next = retryEvery
+		}
+		if !wait(ctx, debounce) || !n.rest(ctx, next) {
+			return
+		}
+	}
+}
+
+// rest waits until it is time to reconcile again, and says whether to go on.
+func (n *Node) rest(ctx context.Context, most time.Duration) bool {
+	end := time.NewTimer(most)
+	defer end.Stop()
+	look := time.NewTicker(observeEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-n.kick:
+			return true
+		case <-end.C:
+			return true
+		case <-look.C:
+			if n.unsettled() || n.portsChanged() {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// reconcile makes the ledger and the engine agree. What the ledger says is read
+// before the engine is asked, so that a container that is missing then is gone.
+func (n *Node) reconcile(ctx context.Context) error {
+	if err := n.register(ctx); err != nil {
+		return err
+	}
+	if err := n.cfg.Log.Read(ctx); err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
+	}
+	var placed []*ledger.Placement
+	n.cfg.Log.View(func(l *ledger.Ledger) { placed = l.Placed(n.cfg.ID) })
+	listCtx, cancel := context.WithTimeout(ctx, observeEvery)
+	list, err := n.cfg.Engine.Containers(listCtx)
+	cancel()
+	if err != nil {
+		n.close(ctx, "out of order: its Docker Engine does not answer")
+		return err
+	}
+	expired := map[string]bool{}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, c := range list {
+			expired[c.Placement] = c.Placement != "" && l.Expired(c.Placement)
+		}
+	})
+	n.mu.Lock()
+	steps, outsiders := settle(placed, list, n.openOrFresh(placed, time.Now()), expired)
+	n.mu.Unlock()
+	for _, s := range steps {
+		if err := n.carryOut(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := n.observe(ctx, outsiders); err != nil {
+		return err
+	}
+	return n.movePinned(ctx)
+}
+
+func (n *Node) carryOut(ctx context.Context, s step) error {
+	n.log.Info(s.why, "container", s.name, "placement", s.placement)
+	if s.remove != "" {
+		if err := n.cfg.Engine.Remove(ctx, s.remove, false, true); err != nil && !engine.IsNotFound(err) {
+			n.log.Warn("late container stays", "container", s.name, "err", err)
+		}
+		return nil
+	}
+	result, _, err := n.cfg.Log.Propose(ctx, s.command)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.why, err)
+	}
+	if result.Refusal != nil {
+		n.log.Warn("ledger keeps what it has", "step", s.why, "err", result.Refusal)
+	}
+	return nil
+}
+
+// step is one thing to do so that the ledger and the engine agree: a command for
+// the ledger, or a container to remove.
+type step struct {
+	why             string
+	name, placement string
+	command         ledger.Command
+	remove          string
+}
+
+// settle compares what the ledger placed on this node with what its engine has.
+// Held says which placements must be left alone for now: their create is under
+// way, or may still land. Expired are the placements given up without a
+// container ever seen. It returns what to do, and the containers that are not
+// the cluster's.
+func settle(placed []*ledger.Placement, list []engine.Container, held, expired map[string]bool) (steps []step, outsiders []engine.Container) {
+	byID := map[string]*ledger.Placement{}
+	for _, p := range placed {
+		byID[p.ID] = p
+	}
+	found := map[string]bool{}
+	for _, c := range list {
+		p := byID[c.Placement]
+		switch {
+		case p != nil && belongs(p, &c):
+			found[p.ID] = true
+			steps = append(steps, agree(p, &c, held[p.ID])...)
+		case expired[c.Placement] && !c.Running:
+			steps = append(steps, step{why: "late container is removed", name: c.Name, placement: c.Placement, remove: c.ID})
+		default:
+			outsiders = append(outsiders, c)
+		}
+	}
+	for _, p := range placed {
+		if found[p.ID] || held[p.ID] {
+			continue
+		}
+		steps = append(steps, step{
+			why: "placement without a container is released", name: p.Name, placement: p.ID,
+			command: ledger.Command{Release: &ledger.Release{Placement: p.ID, Expired: p.Container == ""}},
+		})
+	}
+	return steps, outsiders
+}
+
+// belongs tells the placement's own container from one that a commit gave the
+// same labels.
+func belongs(p *ledger.Placement, c *engine.Container) bool {
+	if p.Container == "" {
+		return c.Name == p.Name
+	}
+	return p.Container == c.ID
+}
+
+// agree brings a placement up to its container.
+func agree(p *ledger.Placement, c *engine.Container, held bool) []step {
+	switch {
+	case held:
+		return nil
+	case p.Container == "":
+		return []step{{
+			why: "container is confirmed", name: p.Name, placement: p.ID,
+			command: ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: c.ID}},
+		}}
+	case p.Name != c.Name:
+		return []step{{
+			why: "container was renamed on its host", name: c.Name, placement: p.ID,
+			command: ledger.Command{Rename: &ledger.Rename{Placement: p.ID, Name: c.Name}},
+		}}
+	}
+	return nil
+}
+
+// Graces before a reservation without a container is given up. A create that an
+// earlier life of this agent began may still land: the engine carries on without
+// its caller.
+const (
+	grace          = 30 * time.Second
+	inheritedGrace = 2 * time.Minute
+)
+
+// sighting is when this agent first saw a reservation without a container.
+type sighting struct {
+	at        time.Time
+	inherited bool // it may be older than this life of the agent
+}
+
+// openOrFresh returns the reservations that are to be left alone for now. Its
+// caller holds mu.
+func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) map[string]bool {
+	held, seen := map[string]bool{}, map[string]sighting{}
+	for _, p := range placed {
+		_, open := n.creating[p.ID]
+		if p.Container != "" {
+			held[p.ID] = open
+			continue
+		}
+		s, known := n.seen[p.ID]
+		if !known || open {
+			s = sighting{now, n.seen == nil}
+		}
+		seen[p.ID] = s
+		wait := grace
+		if s.inherited {
+			wait = inheritedGrace
+		}
+		held[p.ID] = open || now.Sub(s.at) < wait
+	}
+	n.seen = seen
+	return held
+}
+
+// unsettled says whether a reservation waits for its container or its grace.
+func (n *Node) unsettled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.seen) > len(n.creating)
+}

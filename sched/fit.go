@@ -1,0 +1,196 @@
+package sched
+
+// Lack says what one host lacks for one request.
+type Lack struct {
+	Host string
+	Kind Kind
+	// Need and Free are in the kind's unit: thousandths of a core, bytes, cards.
+	Need, Free int64
+	// What names the model, the card, the port, or why the host is closed.
+	What string
+}
+
+// Kind is the reason why a request does not fit a host, worst first: the
+// earlier kinds do not go away when somebody's container ends.
+type Kind uint8
+
+// The kinds of Lack.
+const (
+	NotAsked Kind = iota // the request names another host
+	Closed               // the host takes nothing new
+	TooSmall             // the host could not hold the request even if it were empty
+	NoCores
+	NoMemory
+	NoGPU
+	NoPort
+	NoShared // no core is left for containers that have none of their own
+)
+
+// Fit says whether the host can hold the request beside all that it holds
+// already, and if not, what it lacks first. It is THE rule: whatever grants or
+// ranks calls it. It allocates nothing where the request fits.
+func Fit(h *Host, r *Request) (Lack, bool) {
+	if r.Host != "" && r.Host != h.Name && r.Host != h.ID {
+		return Lack{h.Name, NotAsked, 0, 0, r.Host}, false
+	}
+	if h.Closed != "" {
+		return Lack{h.Name, Closed, 0, 0, h.Closed}, false
+	}
+	for _, rule := range [...]func(*Host, *Request) (Lack, bool){fitCPU, fitMemory, fitGPUs, fitPorts} {
+		if lack, ok := rule(h, r); !ok {
+			lack.Host = h.Name
+			return lack, false
+		}
+	}
+	return Lack{}, true
+}
+
+func fitCPU(h *Host, r *Request) (Lack, bool) {
+	all := max(0, int64(h.Cores.Count()-h.Buffer.Cores)) * Core
+	if r.Cores.Count() > 0 {
+		if r.Cores.countMinus(h.Cores) > 0 {
+			return Lack{Kind: TooSmall, Need: int64(r.Cores.Count()) * Core, Free: all, What: "cores " + r.Cores.String()}, false
+		}
+		if r.Cores.Intersects(h.Held.Cores) {
+			return Lack{Kind: NoCores, What: r.Cores.String()}, false
+		}
+	}
+	need := r.MilliCPU
+	if n := r.Pinned(); n > 0 {
+		need = int64(n) * Core
+	}
+	if need > all {
+		return Lack{Kind: TooSmall, Need: need, Free: all}, false
+	}
+	if free := h.FreeMilliCPU(); need > free {
+		return Lack{Kind: NoCores, Need: need, Free: free}, false
+	}
+	// Whoever shares must be left a core to run on.
+	sharers, shared := h.Held.Sharers, h.Cores.countMinus(h.Held.Cores)-r.Pinned()
+	if r.Pinned() == 0 {
+		sharers++
+	}
+	if sharers > 0 && shared < 1 {
+		return Lack{Kind: NoShared}, false
+	}
+	return Lack{}, true
+}
+
+func fitMemory(h *Host, r *Request) (Lack, bool) {
+	if all := max(0, h.Memory-h.Buffer.Memory); r.Memory > all {
+		return Lack{Kind: TooSmall, Need: r.Memory, Free: all, What: "memory"}, false
+	}
+	if free := h.FreeMemory(); r.Memory > free {
+		return Lack{Kind: NoMemory, Need: r.Memory, Free: free}, false
+	}
+	return Lack{}, true
+}
+
+func fitGPUs(h *Host, r *Request) (Lack, bool) {
+	if r.AllGPUs {
+		n := int64(len(h.Cards))
+		if n == 0 {
+			return Lack{Kind: TooSmall, Need: 1, What: "GPU"}, false
+		}
+		if free := int64(h.FreeGPUs("")); free < n {
+			return Lack{Kind: NoGPU, Need: n, Free: free}, false
+		}
+		return Lack{}, true
+	}
+	for i := range r.GPUs {
+		w := &r.GPUs[i]
+		if i > 0 && *w == r.GPUs[i-1] {
+			continue // counted with its twin
+		}
+		need := r.wished(h, w)
+		all, free := h.cards(w)
+		if all < need {
+			return Lack{Kind: TooSmall, Need: int64(need), Free: int64(all), What: w.words()}, false
+		}
+		if free < need {
+			return Lack{Kind: NoGPU, Need: int64(need), Free: int64(free), What: w.words()}, false
+		}
+	}
+	return Lack{}, true
+}
+
+func (w *GPUWish) words() string {
+	switch {
+	case w.UUID != "":
+		return w.UUID
+	case w.Model != "":
+		return w.Model
+	}
+	return "GPU"
+}
+
+func (w *GPUWish) takes(c *Card) bool {
+	if w.UUID != "" {
+		return c.UUID == w.UUID
+	}
+	return SameModel(c.Model, w.Model)
+}
+
+// wished counts the wishes that compete on h for the cards that w may take:
+// those for its model, and those for a card of that model by UUID; for a wish
+// for any card, all. The sets of cards that wishes may take lie within one
+// another (one card, its model, all), so that no lack in any of them means that
+// every wish can be granted (Hall's theorem), and Allot's order finds the cards.
+func (r *Request) wished(h *Host, w *GPUWish) int {
+	n := 0
+	for i := range r.GPUs {
+		if v := &r.GPUs[i]; v.within(h, w) {
+			n++
+		}
+	}
+	return n
+}
+
+// within says whether every card of h that v may take, w may take too.
+func (v *GPUWish) within(h *Host, w *GPUWish) bool {
+	switch {
+	case w.UUID != "":
+		return v.UUID == w.UUID
+	case w.Model == "":
+		return true
+	case v.UUID == "":
+		return v.Model != "" && SameModel(v.Model, w.Model)
+	}
+	for i := range h.Cards {
+		if h.Cards[i].UUID == v.UUID {
+			return SameModel(h.Cards[i].Model, w.Model)
+		}
+	}
+	return false
+}
+
+// cards counts the cards of h that w may take, and those of them that are free.
+func (h *Host) cards(w *GPUWish) (all, free int) {
+	for i := range h.Cards {
+		if !w.takes(&h.Cards[i]) {
+			continue
+		}
+		all++
+		if !h.Held.gpus[h.Cards[i].UUID] {
+			free++
+		}
+	}
+	return all, free
+}
+
+func fitPorts(h *Host, r *Request) (Lack, bool) {
+	for i, p := range r.Ports {
+		if p.Host == 0 {
+			continue
+		}
+		if h.Held.ports[Port{p.Host, p.Proto}] {
+			return Lack{Kind: NoPort, What: portWords(p.Host, p.Proto)}, false
+		}
+		for _, q := range r.Ports[:i] {
+			if q.Host == p.Host && q.Proto == p.Proto && (q.IP == p.IP || q.IP == "" || p.IP == "") {
+				return Lack{Kind: NoPort, What: portWords(p.Host, p.Proto) + " twice"}, false
+			}
+		}
+	}
+	return Lack{}, true
+}

@@ -1,0 +1,159 @@
+package sched
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Request is what one container asks of a host.
+type Request struct {
+	// MilliCPU is in thousandths of a core. A multiple of 1000 asks for whole
+	// cores, which are pinned; anything else is a quota on the shared ones; 0
+	// shares them without a limit.
+	MilliCPU int64 `json:",omitempty"`
+	// Cores asks for these very cores, pinned; then MilliCPU is ignored.
+	Cores CPUSet `json:",omitzero"`
+	// Memory is in bytes; 0: no limit, and nothing is held.
+	Memory int64 `json:",omitempty"`
+	// GPUs has one wish a card.
+	GPUs []GPUWish `json:",omitempty"`
+	// AllGPUs asks for every card of a host that has at least one, all of them free.
+	AllGPUs bool       `json:",omitempty"`
+	Ports   []PortWish `json:",omitempty"`
+	// Host restricts the request to the host of this name or ID; empty: any.
+	Host string `json:",omitempty"`
+	// HostReason says why Host is the only one, for refusals.
+	HostReason string `json:",omitempty"`
+}
+
+// GPUWish asks for one card: of a model, or one by UUID, or any.
+type GPUWish struct {
+	Model string `json:",omitempty"`
+	UUID  string `json:",omitempty"`
+}
+
+// PortWish asks for one port of the host.
+type PortWish struct {
+	// IP is the address of the host to bind; empty: all.
+	IP string `json:",omitempty"`
+	// Host is the wanted port of the host; 0: the cluster chooses.
+	Host uint16 `json:",omitempty"`
+	// Container is the port behind it; 0: the same number as the host's.
+	Container uint16 `json:",omitempty"`
+	Proto     string
+}
+
+// Check returns an error where the request makes no sense on any host, such as
+// a negative amount, which would free what others hold. Fit relies on it.
+func (r *Request) Check() error {
+	if r.MilliCPU < 0 || r.Memory < 0 {
+		return errors.New("an amount of CPU or memory cannot be negative")
+	}
+	for _, p := range r.Ports {
+		if p.Proto != "tcp" && p.Proto != "udp" && p.Proto != "sctp" {
+			return fmt.Errorf("the protocol of a port is tcp, udp or sctp, not %q", p.Proto)
+		}
+	}
+	return nil
+}
+
+// Pinned returns how many whole cores the request asks to have for itself; 0
+// for a fraction or none.
+func (r *Request) Pinned() int {
+	if n := r.Cores.Count(); n > 0 {
+		return n
+	}
+	if r.MilliCPU%Core != 0 {
+		return 0
+	}
+	return int(r.MilliCPU / Core)
+}
+
+// GPUCount returns the number of cards asked for by wish; AllGPUs is not counted.
+func (r *Request) GPUCount() int { return len(r.GPUs) }
+
+// anything is the words for a request that asks for nothing in particular.
+const anything = "a container"
+
+// String says what is asked for in the words of a person, such as
+// "12 cores, 64 GB, 2× TITAN Xp".
+func (r *Request) String() string {
+	var parts []string
+	if cpu := r.Cores.String(); cpu != "" {
+		parts = append(parts, "cores "+cpu)
+	} else if r.MilliCPU > 0 {
+		parts = append(parts, cores(r.MilliCPU))
+	}
+	if r.Memory > 0 {
+		parts = append(parts, Bytes(r.Memory))
+	}
+	parts = append(parts, r.gpuWords()...)
+	for _, p := range r.Ports {
+		if p.Host != 0 {
+			parts = append(parts, fmt.Sprintf("port %d/%s", p.Host, p.Proto))
+		}
+	}
+	if len(parts) == 0 {
+		return anything
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r *Request) gpuWords() []string {
+	if r.AllGPUs {
+		return []string{"all GPUs"}
+	}
+	var words []string
+	left := slices.Clone(r.GPUs)
+	for len(left) > 0 {
+		w, before := left[0], len(left)
+		left = slices.DeleteFunc(left, w.alike)
+		if w.UUID != "" {
+			words = append(words, w.UUID)
+		} else {
+			words = append(words, gpus(int64(before-len(left)), w.Model))
+		}
+	}
+	return words
+}
+
+// alike says whether both wish for the same, however it is written.
+func (w GPUWish) alike(v GPUWish) bool {
+	if w.UUID != "" || v.UUID != "" || w.Model == "" || v.Model == "" {
+		return w == v
+	}
+	return SameModel(v.Model, w.Model)
+}
+
+func cores(milli int64) string {
+	if milli == Core {
+		return "1 core"
+	}
+	return trimZeros(fmt.Sprintf("%d.%03d", milli/Core, milli%Core)) + " cores"
+}
+
+func gpus(n int64, model string) string {
+	if model == "" {
+		model = "GPU"
+	}
+	return fmt.Sprintf("%d× %s", n, model)
+}
+
+// Bytes writes a number of bytes in binary units as Docker's -m reads them,
+// such as "64 GB" for 64 GiB; the largest unit that keeps two decimals true.
+func Bytes(n int64) string {
+	for _, u := range []struct {
+		shift uint
+		name  string
+	}{{40, "TB"}, {30, "GB"}, {20, "MB"}, {10, "kB"}} {
+		if n >= 1<<u.shift {
+			hundredths := n>>u.shift*100 + n&(1<<u.shift-1)*100>>u.shift
+			return trimZeros(fmt.Sprintf("%d.%02d", hundredths/100, hundredths%100)) + " " + u.name
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func trimZeros(s string) string { return strings.TrimRight(strings.TrimRight(s, "0"), ".") }
