@@ -10,10 +10,11 @@ const lastPort = 65535
 
 // Allot works out what exactly a host grants to a request that fits it: the
 // lowest free cores, the first free cards, the wanted ports, and for ports that
-// the cluster chooses the lowest from first up that the host does not hold and
-// taken does not refuse (taken may be nil). It fails as Fit fails, and where no
-// port is left. The host is not changed: see Held.Add.
-func Allot(h *Host, r *Request, first uint16, taken func(Port) bool) (*Grant, Lack, bool) {
+// the cluster chooses the lowest from first up that neither the host holds nor,
+// says next, the rest of the cluster. Next returns the lowest port from from up
+// that may be chosen, above 65535 for none; nil: every port may. Allot fails as
+// Fit fails, and where no port is left. The host is not changed: see Held.Add.
+func Allot(h *Host, r *Request, first uint16, next func(proto string, from int) int) (*Grant, Lack, bool) {
 	if lack, ok := Fit(h, r); !ok {
 		return nil, lack, false
 	}
@@ -27,7 +28,7 @@ func Allot(h *Host, r *Request, first uint16, taken func(Port) bool) (*Grant, La
 		g.MilliCPU = r.MilliCPU
 	}
 	var ok bool
-	if g.Ports, ok = allotPorts(h, r, first, taken); !ok {
+	if g.Ports, ok = allotPorts(h, r, first, next); !ok {
 		return nil, Lack{Host: h.Name, Kind: NoPort, What: "port from " + portWords(first, "") + " up"}, false
 	}
 	return g, Lack{}, true
@@ -65,29 +66,17 @@ func allotGPUs(h *Host, r *Request) []string {
 	return uuids
 }
 
-func allotPorts(h *Host, r *Request, first uint16, taken func(Port) bool) ([]Binding, bool) {
+func allotPorts(h *Host, r *Request, first uint16, next func(string, int) int) ([]Binding, bool) {
 	var granted []Binding
-	used := func(p Port) bool {
-		if h.Held.ports[p] || taken != nil && taken(p) {
-			return true
-		}
-		for _, w := range r.Ports {
-			if w.Host == p.Number && w.Proto == p.Proto {
-				return true
-			}
-		}
-		return false
-	}
-	next := map[string]int{}
+	from := map[string]int{}
 	for _, w := range r.Ports {
 		number := int(w.Host)
 		if number == 0 {
-			for number = max(int(first), 1, next[w.Proto]); number <= lastPort && used(Port{uint16(number), w.Proto}); number++ {
-			}
+			number = choosePort(h, r, w.Proto, max(int(first), 1, from[w.Proto]), next)
 			if number > lastPort {
 				return nil, false
 			}
-			next[w.Proto] = number + 1
+			from[w.Proto] = number + 1
 		}
 		b := Binding{IP: w.IP, Host: uint16(number), Container: w.Container, Proto: w.Proto}
 		if b.Container == 0 {
@@ -96,4 +85,19 @@ func allotPorts(h *Host, r *Request, first uint16, taken func(Port) bool) ([]Bin
 		granted = append(granted, b)
 	}
 	return granted, true
+}
+
+// choosePort returns the lowest port from from up that nobody holds and the
+// request does not want by number, above lastPort if there is none.
+func choosePort(h *Host, r *Request, proto string, from int, next func(string, int) int) int {
+	wanted := func(w PortWish) bool { return int(w.Host) == from && w.Proto == proto }
+	for ; from <= lastPort; from++ {
+		if next != nil {
+			from = next(proto, from)
+		}
+		if from > lastPort || !h.Held.ports[Port{uint16(from), proto}] && !slices.ContainsFunc(r.Ports, wanted) {
+			break
+		}
+	}
+	return from
 }

@@ -5,7 +5,7 @@
 //	if misfit != nil {
 //		return misfit // says what each host lacks
 //	}
-//	grant, lack, ok := sched.Allot(hosts[0], &request, firstPort, taken)
+//	grant, lack, ok := sched.Allot(hosts[0], &request, firstPort, nil)
 //	if ok {
 //		hosts[0].Held.Add(grant)
 //	}

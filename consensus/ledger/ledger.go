@@ -21,11 +21,11 @@ type Ledger struct {
 	nodes      map[string]*Node
 	hosts      []*sched.Host // one a node, by name
 	placements map[string]*Placement
-	names      map[string]string  // container name → placement ID
-	ports      map[sched.Port]int // how many hosts hold the port
-	tokens     map[string]Token   // by hash
-	memos      memory             // results by request ID
-	expired    []string           // placements released without a container, oldest first
+	names      map[string]string // container name → placement ID
+	ports      ports
+	tokens     map[string]Token // by hash
+	memos      memory           // results by request ID
+	expired    []string         // placements released without a container, oldest first
 }
 
 // Node is a machine of the cluster. Values are never changed once they stand in
@@ -60,7 +60,7 @@ func New() *Ledger {
 		nodes:      map[string]*Node{},
 		placements: map[string]*Placement{},
 		names:      map[string]string{},
-		ports:      map[sched.Port]int{},
+		ports:      newPorts(),
 		tokens:     map[string]Token{},
 		memos:      memory{byID: map[string]memo{}},
 	}

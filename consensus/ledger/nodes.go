@@ -85,7 +85,7 @@ func (l *Ledger) put(n *Node) {
 		n.host.Held.AddPort(port)
 	}
 	for port := range n.host.Held.Ports() {
-		l.ports[port]++
+		l.ports.add(port, 1)
 	}
 	l.nodes[n.Node] = n
 	at, _ := slices.BinarySearchFunc(l.hosts, n.host, byName)
@@ -95,9 +95,7 @@ func (l *Ledger) put(n *Node) {
 // drop takes a node's host out, and its ports out of the cluster's count.
 func (l *Ledger) drop(n *Node) {
 	for port := range n.host.Held.Ports() {
-		if l.ports[port]--; l.ports[port] == 0 {
-			delete(l.ports, port)
-		}
+		l.ports.add(port, -1)
 	}
 	if at, ok := slices.BinarySearchFunc(l.hosts, n.host, byName); ok {
 		l.hosts = slices.Delete(l.hosts, at, at+1)
@@ -105,7 +103,3 @@ func (l *Ledger) drop(n *Node) {
 }
 
 func byName(a, b *sched.Host) int { return cmp.Compare(a.Name, b.Name) }
-
-// portTaken says whether any host of the cluster holds the port, so that the
-// ports that the cluster chooses are unique in all of it.
-func (l *Ledger) portTaken(p sched.Port) bool { return l.ports[p] > 0 }

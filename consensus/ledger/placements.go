@@ -23,7 +23,7 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 		if n == nil {
 			continue
 		}
-		grant, lack, ok := sched.Allot(n.host, &c.Request, l.settings.StartPort, l.portTaken)
+		grant, lack, ok := sched.Allot(n.host, &c.Request, l.settings.StartPort, l.ports.next)
 		if !ok {
 			misfit.Lacks = append(misfit.Lacks, lack)
 			continue
@@ -42,7 +42,7 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 func (l *Ledger) hold(n *Node, p *Placement) {
 	for _, b := range p.Grant.Ports {
 		if !n.host.Held.HasPort(b.Port()) {
-			l.ports[b.Port()]++
+			l.ports.add(b.Port(), 1)
 			n.host.Held.AddPort(b.Port())
 		}
 	}

@@ -1,0 +1,56 @@
+# make demo    three hosts on this machine, a cluster out of them, something to play with
+# make test    everything, real engines included; installs what it needs
+# make check   formatting, vet, staticcheck, the house rules
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+# go-nvml's generated code uses what NVIDIA calls deprecated.
+export CGO_CFLAGS := -Wno-deprecated-declarations
+export DDOCKER_BIN := $(CURDIR)/bin/ddocker
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX  ?= /usr/local
+LAB     := test/lab/lab.sh
+
+.PHONY: build tools check test bench demo demo-down install man clean
+
+build:
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ddocker .
+
+# What Debian packages are missing, and only those.
+tools:
+	@test/lab/install.sh
+
+check: tools
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	go test -count=1 -run '^TestHouse' .
+
+# The tests of the engine room get an engine of a lab of their own; the others raise theirs.
+# CI makes a test that misses its engine fail instead of passing by.
+test: export CI := 1
+test: tools
+	test/lab/with-engine.sh go test -race -timeout 15m ./...
+
+bench: tools build
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/bench/...
+
+demo: tools build
+	@test/lab/demo.sh
+
+demo-down:
+	@$(LAB) down
+
+install: build
+	install -D -m 755 bin/ddocker $(DESTDIR)$(PREFIX)/bin/ddocker
+	sed 's|/usr/local|$(PREFIX)|' packaging/ddocker.service | \
+	  install -D -m 644 /dev/stdin $(DESTDIR)/etc/systemd/system/ddocker.service
+
+man: build
+	mkdir -p bin/man
+	bin/ddocker man bin/man
+
+clean:
+	rm -rf bin

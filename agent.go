@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"ddocker/api"
+	"ddocker/consensus"
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/gossip"
+	"ddocker/gpu"
+	"ddocker/identity"
+	"ddocker/node"
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+//go:embed info_template.json
+var infoTemplate []byte
+
+// agentConfig is what the command line says, and in tests the world around.
+type agentConfig struct {
+	DataDir, Listen, Advertise, Socket, InfoFile, DockerHost, Name, Join, Token string
+	Logger                                                                      *slog.Logger
+
+	net network
+	// Tests may give these; the agent makes its own where they are nil.
+	stores     *consensus.Stores
+	dialEngine func(context.Context) (net.Conn, error)
+	machine    node.Machine
+	socket     net.Listener
+
+	settings *settings.File // from InfoFile
+}
+
+// agent knits the rooms together: it is the only one who knows them all.
+type agent struct {
+	cfg       agentConfig
+	id        *identity.Identity
+	gossipKey []byte
+	peers     *peers
+	transport *http.Transport
+	port      *identity.Port
+	gossip    *gossip.Gossip
+	log       *consensus.Consensus
+	engine    *engine.Engine
+	gpus      *gpu.Reader
+	node      *node.Node
+	api       *api.API
+	seeds     []string
+}
+
+// runAgent runs until ctx ends or something breaks that the agent cannot live
+// without.
+func runAgent(ctx context.Context, cfg agentConfig) error {
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	a, err := newAgent(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return a.run(ctx)
+}
+
+// complete checks the command line and fills in what it left out.
+func (cfg *agentConfig) complete() (err error) {
+	if cfg.Name == "" {
+		return errors.New("this machine has no host name: give the node one with --name")
+	}
+	if cfg.Advertise == "" {
+		_, port, err := net.SplitHostPort(cfg.Listen)
+		if err != nil {
+			return fmt.Errorf("--listen %q: %w", cfg.Listen, err)
+		}
+		host, err := ownAddress()
+		if err != nil {
+			return err
+		}
+		cfg.Advertise = net.JoinHostPort(host, port)
+	}
+	cfg.Advertise = withPort(cfg.Advertise)
+	if _, err := netip.ParseAddrPort(cfg.Advertise); err != nil {
+		return fmt.Errorf("--advertise %q: it takes an IP address and a port, such as 10.0.0.1:%s", cfg.Advertise, defaultPort)
+	}
+	if cfg.InfoFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(cfg.InfoFile)
+	if err != nil {
+		return err
+	}
+	cfg.settings, err = api.ReadSettings(filepath.Base(cfg.InfoFile), text)
+	return err
+}
+
+// newAgent builds everything and starts nothing.
+func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
+	if err := os.MkdirAll(filepath.Join(cfg.DataDir, dirRaft), 0o700); err != nil {
+		return nil, err
+	}
+	if cfg.stores == nil {
+		stores, err := consensus.OpenStores(filepath.Join(cfg.DataDir, dirRaft), cfg.Logger)
+		if err != nil {
+			return nil, errors.Join(err, forget(cfg.DataDir, err))
+		}
+		cfg.stores = stores
+	}
+	id, err := enter(ctx, &cfg)
+	if err != nil {
+		return nil, errors.Join(err, cfg.stores.Close())
+	}
+	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir)}
+	if err := a.build(ctx); err != nil {
+		return nil, errors.Join(err, cfg.stores.Close())
+	}
+	return a, nil
+}
+
+// forget sets a node's certificates aside with its damaged log: under its old
+// ID it could vote twice.
+func forget(dir string, err error) error {
+	var damaged *consensus.DamagedError
+	if !errors.As(err, &damaged) {
+		return nil
+	}
+	return os.Rename(filepath.Join(dir, dirTLS), filepath.Join(damaged.Aside, dirTLS))
+}
+
+func (a *agent) build(ctx context.Context) (err error) {
+	if a.gossipKey, err = os.ReadFile(filepath.Join(a.cfg.DataDir, fileKey)); err != nil {
+		return fmt.Errorf("read the gossip key: %w", err)
+	}
+	a.seeds = a.findSeeds(ctx)
+	a.transport = a.peerTransport()
+	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
+		return err
+	}
+	tcp, err := a.cfg.net.Listen(a.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	udp, err := a.cfg.net.ListenPacket(a.cfg.Listen)
+	if err != nil {
+		return errors.Join(err, tcp.Close())
+	}
+	a.port = identity.NewPort(tcp, a.id)
+	if err := errors.Join(a.buildGossip(udp), a.buildLog()); err != nil {
+		return errors.Join(err, tcp.Close(), udp.Close())
+	}
+	a.buildNode()
+	return a.foundLog(ctx)
+}
+
+func (a *agent) buildGossip(udp net.PacketConn) (err error) {
+	a.gossip, err = gossip.New(gossip.Config{
+		ID: a.id.NodeID(), Name: a.cfg.Name, Version: version,
+		Cluster: a.id.Cluster(), Key: a.gossipKey,
+		Advertise: netip.MustParseAddrPort(a.cfg.Advertise),
+		Packets:   udp, Streams: a.port.Listener(identity.ProtoGossip),
+		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialTLS(ctx, a.cfg.net, addr, a.id.Client(identity.ProtoGossip, ""))
+		},
+		Seeds:  func() []string { return append(a.peers.addresses(), a.seeds...) },
+		Logger: a.cfg.Logger,
+	})
+	return err
+}
+
+func (a *agent) buildLog() (err error) {
+	a.log, err = consensus.Open(consensus.Config{
+		ID: a.id.NodeID(), Stores: a.cfg.stores,
+		Address: func() string { return a.cfg.Advertise },
+		Streams: a.port.Listener(identity.ProtoRaft),
+		Dial: func(ctx context.Context, id, _ string) (net.Conn, error) {
+			return a.dial(ctx, identity.ProtoRaft, id)
+		},
+		Resolve: a.resolve, Forward: a.forward, Members: a.members,
+		Logger: a.cfg.Logger,
+	})
+	return err
+}
+
+func (a *agent) members() []consensus.Member {
+	var list []consensus.Member
+	for _, m := range a.gossip.Members() {
+		list = append(list, consensus.Member{ID: m.ID, Name: m.Name, Alive: m.Alive})
+	}
+	return list
+}
+
+func (a *agent) buildNode() {
+	m := a.cfg.machine
+	smi := func(context.Context) (string, error) { return "", gpu.ErrNoGPU }
+	if m == nil {
+		a.gpus = gpu.New(gpu.Config{})
+		own := &machine{gpus: a.gpus}
+		m, smi = own, own.SMI
+	}
+	a.node = node.New(node.Config{
+		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
+		Log: a.log, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
+	})
+	a.api = api.New(api.Config{
+		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,
+		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine,
+		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
+		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi,
+		Template: infoTemplate, Logger: a.cfg.Logger,
+	})
+}
+
+// clusterPeers is what the node asks of the others.
+type clusterPeers struct{ *agent }
+
+// Alive says whether gossip believes that the node answers.
+func (p clusterPeers) Alive(id string) bool { return p.alive(id) }
+
+// Load returns what the node last told of its load.
+func (p clusterPeers) Load(id string) sched.Load {
+	l, _ := p.gossip.Load(id)
+	return sched.Load{CPU: int(l.CPUPercent), Memory: int(l.MemoryPercent)}
+}
+
+// HasImage asks the node itself.
+func (p clusterPeers) HasImage(ctx context.Context, id, ref string) bool {
+	return p.api.HasImage(ctx, id, ref)
+}
+
+func (a *agent) alive(id string) bool {
+	if id == a.id.NodeID() {
+		return true
+	}
+	m, ok := a.gossip.Member(id)
+	return ok && m.Alive
+}
+
+func (a *agent) addressInLedger(id string) (addr string) {
+	a.log.View(func(l *ledger.Ledger) {
+		if n := l.Node(id); n != nil {
+			addr = n.Address
+		}
+	})
+	return addr
+}
+
+// addresses returns where all nodes were last heard of.
+func (a *agent) addresses() map[string]string {
+	addrs := map[string]string{}
+	for _, m := range a.gossip.Members() {
+		addrs[m.ID] = m.Addr
+	}
+	addrs[a.id.NodeID()] = a.cfg.Advertise
+	return addrs
+}
+
+// findSeeds turns the hosts that a person named into addresses.
+func (a *agent) findSeeds(ctx context.Context) []string {
+	var names, seeds []string
+	if a.cfg.Join != "" {
+		names = append(names, withPort(a.cfg.Join))
+	}
+	if a.cfg.settings != nil {
+		for _, h := range a.cfg.settings.Hosts {
+			names = append(names, withPort(h.Host))
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	for _, name := range names {
+		host, port, _ := net.SplitHostPort(name)
+		if _, err := netip.ParseAddr(host); err == nil {
+			seeds = append(seeds, name)
+			continue
+		}
+		ips, err := net.DefaultResolver.LookupHost(ctx, host)
+		if err != nil {
+			a.cfg.Logger.Debug("host of info.json or --join not found", "host", host, "err", err)
+		}
+		for _, ip := range ips {
+			seeds = append(seeds, net.JoinHostPort(ip, port))
+		}
+	}
+	return seeds
+}
+
+// run serves until ctx ends.
+func (a *agent) run(ctx context.Context) error {
+	socket := a.cfg.socket
+	if socket == nil {
+		var err error
+		if socket, err = listenSocket(a.cfg.Socket); err != nil {
+			return errors.Join(err, a.cfg.stores.Close())
+		}
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return a.port.Run(ctx) })
+	all.Go(func() error { return a.gossip.Run(ctx) })
+	all.Go(func() error { return a.log.Run(ctx) })
+	all.Go(func() error { return a.node.Run(ctx) })
+	all.Go(func() error { return a.api.Run(ctx) })
+	if a.gpus != nil {
+		all.Go(func() error { return a.gpus.Run(ctx) })
+	}
+	serve := func(ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) {
+		all.Go(func() error { return a.serve(ctx, ln, h, each) })
+	}
+	serve(socket, a.api, withCaller)
+	serve(a.port.Listener(identity.ProtoHTTP), a.publicHandler(), nil)
+	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer)
+	all.Go(func() error { return a.finishFounding(ctx) })
+	all.Go(func() error { a.keepCertificate(ctx); return nil })
+	all.Go(func() error { a.rememberPeers(ctx); return nil })
+	a.cfg.Logger.Info("agent runs", "node", a.cfg.Name, "address", a.cfg.Advertise, "version", version)
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+	<-ctx.Done()
+	daemon.SdNotify(false, daemon.SdNotifyStopping)
+	err := all.Wait()
+	a.transport.CloseIdleConnections()
+	a.engine.Close()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// Bounds on clients.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	stopTimeout   = time.Second
+)
+
+// serve answers HTTP until ctx ends, and then gives the requests under way a
+// second.
+func (a *agent) serve(ctx context.Context, ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) error {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	s := &http.Server{
+		Handler: h, Protocols: protocols, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, ConnContext: each,
+		ErrorLog: slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ln) }()
+	select {
+	case err := <-done:
+		if ctx.Err() == nil {
+			return err
+		}
+		return nil
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if s.Shutdown(grace) != nil {
+		s.Close()
+	}
+	<-done
+	return nil
+}
+
+// rememberPeers keeps the others' addresses for the next start.
+func (a *agent) rememberPeers(ctx context.Context) {
+	for {
+		changed := a.gossip.Changed()
+		addrs := a.addresses()
+		delete(addrs, a.id.NodeID())
+		if err := a.peers.learn(addrs); err != nil {
+			a.cfg.Logger.Warn("addresses of the other nodes are not saved", "err", err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func readerOf(b []byte) io.Reader { return bytes.NewReader(b) }

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"ddocker/consensus"
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+)
+
+// Log is the replicated ledger as the API needs it.
+type Log interface {
+	Propose(ctx context.Context, c ledger.Command) (ledger.Result, uint64, error)
+	Read(ctx context.Context) error
+	Wait(ctx context.Context, index uint64) error
+	View(func(*ledger.Ledger))
+}
+
+// Raft is what administrators see and do of the log itself.
+type Raft interface {
+	Status() consensus.Status
+	Servers() []consensus.Server
+	TransferLeadership(ctx context.Context, id string) error
+	Snapshot(ctx context.Context) error
+}
+
+// Node places containers in the cluster, and makes them on this machine.
+type Node interface {
+	Place(ctx context.Context, c ledger.Reserve) (*ledger.Placement, uint64, error)
+	Abandon(ctx context.Context, placement string) error
+	Realize(ctx context.Context, placement string, index uint64, version string, body []byte) (status int, reply []byte, err error)
+	Removed(ctx context.Context, container string) error
+}
+
+// Config is what the API stands on. All fields are needed.
+type Config struct {
+	// Self is this node's ID, Name what people call it, Version ddocker's own.
+	Self, Name, Version string
+	Log                 Log
+	Raft                Raft
+	Node                Node
+	Engine              *engine.Engine
+	// Peer carries requests to another node's Local; the host of the URL is not
+	// looked at. An error of it means that the node was not reached or broke off.
+	Peer func(node string) http.RoundTripper
+	// Alive says whether gossip believes that the node answers.
+	Alive func(node string) bool
+	// Caller names who sends a request, "" where that is not known.
+	Caller func(r *http.Request) string
+	// Token makes a join token: what a person types, and the hash of its secret.
+	Token func() (text, hash string, err error)
+	// SMI writes what nvidia-smi says of this machine.
+	SMI func(ctx context.Context) (string, error)
+	// Template is the text of info_template.json.
+	Template []byte
+	Logger   *slog.Logger
+}
+
+// API serves clients. It is an http.Handler for whoever may speak to the
+// cluster: who that is has been decided before.
+type API struct {
+	cfg   Config
+	log   *slog.Logger
+	table []route
+	local *Local
+	hosts *hosts
+	execs execs
+}
+
+// New returns an API that starts nothing before Run.
+func New(cfg Config) *API {
+	a := &API{cfg: cfg, log: cfg.Logger, table: routes(), local: newLocal(cfg)}
+	a.hosts = newHosts(a)
+	return a
+}
+
+// Local returns the handler for requests of other nodes to this node's engine.
+func (a *API) Local() http.Handler { return a.local }
+
+// Run looks after hosts that did not answer, until ctx ends.
+func (a *API) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	a.hosts.run(ctx, &running)
+	return nil
+}
+
+// ServeHTTP carries out one request of a client.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	version, path := splitVersion(r.URL.Path)
+	row, ref, ok := find(a.table, r.Method, path)
+	if !ok {
+		fail(w, http.StatusNotFound, "page not found: %s %s is no route that the cluster serves", r.Method, path)
+		return
+	}
+	row.verb(a, w, &call{Request: r, version: version, row: row, ref: ref})
+}
+
+// call is a request on its way.
+type call struct {
+	*http.Request
+	version string // "1.41", or "" where the client names none
+	row     *route
+	ref     string // what stands in the path for {}
+}

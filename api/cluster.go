@@ -1,0 +1,220 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"ddocker/api/options"
+	"ddocker/consensus/ledger"
+	"ddocker/settings"
+)
+
+// Lifetime and uses of a join token: long enough to walk to the machines of a
+// room, and enough of them.
+const (
+	tokenLife = time.Hour
+	tokenUses = 64
+)
+
+// nodeRow is one node in /ddocker/nodes.
+type nodeRow struct {
+	ID, Name, Address  string
+	State              string // alive or down
+	Role               string // leader, voter or nonvoter
+	Version, Engine    string
+	Cores              int
+	FreeMilliCPU       int64
+	Memory, FreeMemory int64 // bytes
+	GPUs               []gpuRow
+	Containers         int
+	Reason             string // why it takes no containers now
+}
+
+type gpuRow struct {
+	UUID, Model string
+	Free        bool
+}
+
+func (a *API) listNodes(w http.ResponseWriter, c *call) {
+	roles := a.roles()
+	rows := []nodeRow{}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			h := l.Host(n.Node)
+			r := nodeRow{
+				ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: roles[n.Node],
+				Version: n.Version, Engine: n.Engine, Cores: h.Cores.Count(), FreeMilliCPU: h.FreeMilliCPU(),
+				Memory: h.Memory, FreeMemory: h.FreeMemory(), GPUs: []gpuRow{}, Containers: h.Held.Containers, Reason: h.Closed,
+			}
+			if n.Node != a.cfg.Self && !a.cfg.Alive(n.Node) {
+				r.State = "down"
+			}
+			for _, card := range h.Cards {
+				r.GPUs = append(r.GPUs, gpuRow{card.UUID, card.Model, !h.Held.HasGPU(card.UUID)})
+			}
+			rows = append(rows, r)
+		}
+	})
+	reply(w, http.StatusOK, rows)
+}
+
+func (a *API) roles() map[string]string {
+	roles := map[string]string{}
+	for _, s := range a.cfg.Raft.Servers() {
+		roles[s.ID] = string(s.Role)
+	}
+	return roles
+}
+
+func (a *API) showSettings(w http.ResponseWriter, c *call) {
+	var s settings.Settings
+	a.cfg.Log.View(func(l *ledger.Ledger) { s = l.Settings() })
+	if c.URL.Query().Get("format") == "file" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Write(s.Format())
+		return
+	}
+	reply(w, http.StatusOK, s)
+}
+
+func (a *API) template(w http.ResponseWriter, _ *call) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Write(a.cfg.Template)
+}
+
+// maxSettings bounds info.json, in bytes.
+const maxSettings = 1 << 20
+
+func (a *API) applySettings(w http.ResponseWriter, c *call) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxSettings))
+	if err != nil {
+		fail(w, http.StatusBadRequest, "read the settings: %s", err)
+		return
+	}
+	name := c.URL.Query().Get("name")
+	if name == "" {
+		name = "info.json"
+	}
+	s, err := ReadSettings(name, text)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "%s", err)
+		return
+	}
+	if a.proposed(w, c, ledger.Command{Configure: &s.Settings}) {
+		reply(w, http.StatusOK, s.Settings)
+	}
+}
+
+// ReadSettings reads an info.json, its additional_options included.
+func ReadSettings(name string, text []byte) (*settings.File, error) {
+	file, err := settings.Parse(name, text)
+	if err != nil {
+		return nil, err
+	}
+	_, err = options.Parse(file.Options)
+	var bad *options.Error
+	if errors.As(err, &bad) {
+		return nil, file.OptionError(bad.Line, bad.Err)
+	}
+	return file, err
+}
+
+func (a *API) createToken(w http.ResponseWriter, c *call) {
+	text, hash, err := a.cfg.Token()
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	expires := time.Now().Add(tokenLife).UTC().Truncate(time.Second)
+	if a.proposed(w, c, ledger.Command{AddToken: &ledger.Token{Hash: hash, Expires: expires, Uses: tokenUses}}) {
+		reply(w, http.StatusCreated, map[string]any{"Token": text, "Expires": expires, "Uses": tokenUses})
+	}
+}
+
+// serverRow is one node in /ddocker/raft.
+type serverRow struct {
+	ID, Name, Address, Role string
+	Alive                   bool
+}
+
+func (a *API) raftStatus(w http.ResponseWriter, _ *call) {
+	st := a.cfg.Raft.Status()
+	leader := ""
+	servers := []serverRow{}
+	for _, s := range a.cfg.Raft.Servers() {
+		row := serverRow{ID: s.ID, Name: s.ID, Role: string(s.Role), Alive: s.ID == a.cfg.Self || a.cfg.Alive(s.ID)}
+		a.cfg.Log.View(func(l *ledger.Ledger) {
+			if n := l.Node(s.ID); n != nil {
+				row.Name, row.Address = n.Name, n.Address
+			}
+		})
+		if s.ID == st.Leader {
+			leader = row.Name
+		}
+		servers = append(servers, row)
+	}
+	contact := "never"
+	switch {
+	case st.Leader == st.ID:
+		contact = "0s"
+	case !st.LastContact.IsZero():
+		contact = time.Since(st.LastContact).Round(time.Millisecond).String()
+	}
+	reply(w, http.StatusOK, map[string]any{
+		"Leader": leader, "Term": st.Term, "State": st.State, "Index": st.LastIndex, "Commit": st.CommitIndex,
+		"Applied": st.AppliedIndex, "LastContact": contact, "Voters": len(st.Voters), "Servers": servers,
+	})
+}
+
+func (a *API) transferLeader(w http.ResponseWriter, c *call) {
+	id := ""
+	if to := c.URL.Query().Get("to"); to != "" {
+		a.cfg.Log.View(func(l *ledger.Ledger) {
+			if n := l.NodeNamed(to); n != nil {
+				id = n.Node
+			}
+		})
+		if id == "" {
+			fail(w, http.StatusNotFound, "No such node: %s: see \"ddocker nodes\"", to)
+			return
+		}
+	}
+	if err := a.cfg.Raft.TransferLeadership(c.Context(), id); err != nil {
+		failWith(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (a *API) snapshot(w http.ResponseWriter, c *call) {
+	if err := a.cfg.Raft.Snapshot(c.Context()); err != nil {
+		failWith(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// smi passes on what nvidia-smi says on a host.
+func (a *API) smi(w http.ResponseWriter, c *call) {
+	ref := c.URL.Query().Get("host")
+	var id string
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if n := l.NodeNamed(ref); n != nil {
+			id = n.Node
+		}
+	})
+	switch {
+	case id == "":
+		fail(w, http.StatusNotFound, "No such node: %s: see \"ddocker nodes\"", ref)
+		return
+	case id != a.cfg.Self && !a.cfg.Alive(id):
+		fail(w, http.StatusServiceUnavailable, "host %s does not answer: see \"ddocker nodes\"", ref)
+		return
+	}
+	out := *c
+	out.row = &route{path: pathSMI}
+	out.version = ""
+	a.send(w, &out, id, "")
+}

@@ -1,0 +1,193 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+
+	"github.com/docker/docker/pkg/namesgenerator"
+
+	"ddocker/api/options"
+	"ddocker/consensus/ledger"
+	"ddocker/identity"
+	"ddocker/settings"
+)
+
+// Labels by which a create asks for what Docker's own fields cannot say.
+const (
+	labelType  = "ddocker.type"  // name or number of an instance type
+	labelPorts = "ddocker.ports" // how many ports the cluster is to choose
+)
+
+// containerName is Docker's own rule.
+var containerName = regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
+const badName = "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+
+// tries bounds how often another place is looked for.
+const tries = 3
+
+// create places a container and has it made there.
+func (a *API) create(w http.ResponseWriter, c *call) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxBody))
+	if err != nil {
+		fail(w, http.StatusBadRequest, "read the request: %s", err)
+		return
+	}
+	order, err := a.order(c, body)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	for try := 1; ; try++ {
+		answer, err := a.createOnce(c, order)
+		again := answer != nil && answer.header.Get(headerBusy) != ""
+		switch {
+		case again && try < tries:
+			continue
+		case err != nil:
+			failWith(w, err)
+			return
+		}
+		answer.header.Del(headerBusy)
+		for key, values := range answer.header {
+			w.Header()[key] = values
+		}
+		w.WriteHeader(answer.status)
+		w.Write(answer.body.Bytes())
+		return
+	}
+}
+
+// order is a create, understood.
+type order struct {
+	reserve  ledger.Reserve
+	body     []byte
+	platform string
+	named    bool // by the client
+}
+
+// order works out what the request asks of the cluster.
+func (a *API) order(c *call, body []byte) (*order, error) {
+	query := c.URL.Query()
+	o := &order{platform: query.Get("platform"), named: query.Get("name") != ""}
+	o.reserve.Name = query.Get("name")
+	if o.named && !containerName.MatchString(o.reserve.Name) {
+		return nil, invalid(badName, o.reserve.Name)
+	}
+	if o.named && o.reserve.Name[0] == '/' {
+		o.reserve.Name = o.reserve.Name[1:]
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+		return nil, invalid("read the request: it is no JSON object")
+	}
+	var s settings.Settings
+	a.cfg.Log.View(func(l *ledger.Ledger) { s = l.Settings() })
+	overlay, err := options.Parse(s.Options)
+	if err != nil {
+		return nil, invalid("additional_options of the cluster: %s", err)
+	}
+	var labels struct{ Labels map[string]string }
+	if err := json.Unmarshal(body, &labels); err != nil {
+		return nil, invalid("read the request's labels: %s", err)
+	}
+	_, typed := labels.Labels[labelType]
+	_, ported := labels.Labels[labelPorts]
+	if typed || ported {
+		if err := overlay.Apply(top); err != nil {
+			return nil, invalid("%s", err)
+		}
+	}
+	if o.body, err = json.Marshal(top); err != nil {
+		return nil, invalid("%s", err)
+	}
+	w, err := readWish(o.body)
+	if err != nil {
+		return nil, invalid("%s", err)
+	}
+	o.reserve.Image, o.reserve.Owner = w.Image, a.cfg.Caller(c.Request)
+	if o.reserve.Type, o.reserve.Request, err = w.request(s); err != nil {
+		return nil, invalid("%s", err)
+	}
+	return o, a.pin(c.Context(), w, overlay, &o.reserve.Request)
+}
+
+func invalid(format string, args ...any) error {
+	return &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf(format, args...)}
+}
+
+// createOnce reserves a place and has the container made there.
+func (a *API) createOnce(c *call, o *order) (*record, error) {
+	o.reserve.Placement = identity.NewID()
+	if !o.named {
+		o.reserve.Name = a.randomName()
+	}
+	p, index, err := a.cfg.Node.Place(c.Context(), o.reserve)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{"name": {p.Name}, queryPlacement: {p.ID}, queryIndex: {strconv.FormatUint(index, 10)}}
+	if o.platform != "" {
+		query.Set("platform", o.platform)
+	}
+	u := url.URL{Scheme: "http", Host: "ddocker", Path: c.to(""), RawQuery: query.Encode()}
+	// The container is made even if the client goes away meanwhile: half-made it
+	// would be nobody's.
+	ctx := context.WithoutCancel(c.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(o.body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := a.hosts.transport(p.Node).RoundTrip(req)
+	if err != nil {
+		return nil, a.lost(ctx, p, err)
+	}
+	defer resp.Body.Close()
+	answer := &record{header: http.Header{"Content-Type": resp.Header["Content-Type"]}, status: resp.StatusCode}
+	if again := resp.Header.Get(headerBusy); again != "" {
+		answer.header.Set(headerBusy, again)
+	}
+	if _, err := io.Copy(&answer.body, io.LimitReader(resp.Body, maxBody)); err != nil {
+		return nil, fmt.Errorf("create %s on host %s: its answer broke off, see \"ddocker ps -a\": %w", p.Name, a.hosts.name(p.Node), err)
+	}
+	return answer, nil
+}
+
+// lost gives the placement up if the holder was certainly not reached. Else the
+// holder may have begun, and settles it.
+func (a *API) lost(ctx context.Context, p *ledger.Placement, err error) error {
+	name := a.hosts.name(p.Node)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		if err := a.cfg.Node.Abandon(ctx, p.ID); err != nil {
+			a.log.Warn("placement is not yet released", "placement", p.ID, "err", err)
+		}
+		return fmt.Errorf("create %s: host %s cannot be reached, try again: %w", p.Name, name, err)
+	}
+	return fmt.Errorf("create %s: host %s broke off, see \"ddocker ps -a\" for whether it was made: %w", p.Name, name, err)
+}
+
+// randomName makes up a name that is free, as docker does.
+func (a *API) randomName() string {
+	for retry := 0; ; retry++ {
+		name := namesgenerator.GetRandomName(retry)
+		taken := false
+		a.cfg.Log.View(func(l *ledger.Ledger) { taken = l.NameTaken(name) != nil })
+		if !taken {
+			return name
+		}
+		if retry > 8 {
+			return name + strconv.Itoa(rand.IntN(1e9))
+		}
+	}
+}

@@ -1,0 +1,42 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"ddocker/consensus/ledger"
+)
+
+// fail answers with an error as Docker's engine does.
+func fail(w http.ResponseWriter, status int, format string, args ...any) {
+	reply(w, status, map[string]string{"message": fmt.Sprintf(format, args...)})
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) // an error is a client that has gone
+}
+
+// failWith answers with the status that an error calls for.
+func failWith(w http.ResponseWriter, err error) {
+	var refusal *ledger.Refusal
+	if !errors.As(err, &refusal) {
+		fail(w, http.StatusServiceUnavailable, "%s", err)
+		return
+	}
+	status := http.StatusConflict
+	switch refusal.Code {
+	case ledger.Unknown:
+		status = http.StatusNotFound
+	case ledger.Invalid:
+		status = http.StatusBadRequest
+	case ledger.Full:
+		status = http.StatusServiceUnavailable
+	case ledger.Busy:
+		w.Header().Set(headerBusy, "1")
+	}
+	fail(w, status, "%s", refusal.Message)
+}

@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+
+	"ddocker/consensus/ledger"
+)
+
+// send passes the request to a node's engine, with ref in the place of {}.
+func (a *API) send(w http.ResponseWriter, c *call, node, ref string) {
+	out := c.Request.Clone(c.Context())
+	out.URL.Path, out.URL.RawPath = c.to(ref), ""
+	if node == a.cfg.Self {
+		a.local.ServeHTTP(w, out)
+		return
+	}
+	forward(a.cfg.Peer(node), "host "+a.hosts.name(node), a.log).ServeHTTP(w, out)
+}
+
+// here passes the request to this node's engine.
+func (a *API) here(w http.ResponseWriter, c *call) { a.send(w, c, a.cfg.Self, c.ref) }
+
+// resolve finds a container. Only the newest state may say that there is none.
+func (a *API) resolve(ctx context.Context, ref string) (t ledger.Target, refusal *ledger.Refusal) {
+	look := func(l *ledger.Ledger) { t, refusal = l.Resolve(ref) }
+	a.cfg.Log.View(look)
+	if refusal == nil || refusal.Code != ledger.Unknown {
+		return t, refusal
+	}
+	if a.cfg.Log.Read(ctx) == nil {
+		if a.cfg.Log.View(look); refusal == nil {
+			return t, nil
+		}
+	}
+	return a.ask(ctx, ref, refusal)
+}
+
+// ask looks for a container that the ledger does not know yet, or cannot know
+// without a quorum, on all hosts.
+func (a *API) ask(ctx context.Context, ref string, refusal *ledger.Refusal) (ledger.Target, *ledger.Refusal) {
+	if !reference.MatchString(ref) {
+		return ledger.Target{}, refusal
+	}
+	for _, one := range a.hosts.each(ctx, "/containers/"+ref+"/json", nil) {
+		var found struct{ ID, Name string }
+		if one.err == nil && json.Unmarshal(one.body, &found) == nil && found.ID != "" {
+			return ledger.Target{Node: one.id, Container: found.ID, Name: found.Name}, nil
+		}
+	}
+	return ledger.Target{}, refusal
+}
+
+// located finds the container that c is about, or answers why not.
+func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target, bool) {
+	t, refusal := a.resolve(c.Context(), ref)
+	switch {
+	case refusal != nil:
+		failWith(w, refusal)
+		return t, false
+	case t.Node != a.cfg.Self && !a.cfg.Alive(t.Node):
+		a.unreachable(w, t.Name, t.Node)
+		return t, false
+	case t.Container == "":
+		fail(w, http.StatusConflict, "container %s is still being created on host %s: try again in a moment", t.Name, a.hosts.name(t.Node))
+		return t, false
+	}
+	return t, true
+}
+
+// holder passes the request to the engine that has the container.
+func (a *API) holder(w http.ResponseWriter, c *call) {
+	if t, ok := a.located(w, c, c.ref); ok {
+		a.send(w, c, t.Node, t.Container)
+	}
+}
+
+// rename gives the container its new name in the ledger first, where names are
+// unique, and takes it back if the engine refuses.
+func (a *API) rename(w http.ResponseWriter, c *call) {
+	t, ok := a.located(w, c, c.ref)
+	if !ok {
+		return
+	}
+	name := c.URL.Query().Get("name")
+	if !containerName.MatchString(name) {
+		fail(w, http.StatusBadRequest, badName, name)
+		return
+	}
+	if t.Placement == nil {
+		a.send(w, c, t.Node, t.Container)
+		return
+	}
+	if !a.proposed(w, c, ledger.Command{Rename: &ledger.Rename{Placement: t.Placement.ID, Name: name}}) {
+		return
+	}
+	watched := &record{header: w.Header()}
+	a.send(watched, c, t.Node, t.Container)
+	if watched.status >= http.StatusMultipleChoices {
+		back := ledger.Command{Rename: &ledger.Rename{Placement: t.Placement.ID, Name: t.Name}}
+		if _, _, err := a.cfg.Log.Propose(context.WithoutCancel(c.Context()), back); err != nil {
+			a.log.Warn("name is not yet taken back", "container", t.Name, "err", err)
+		}
+	}
+	w.WriteHeader(watched.status)
+	w.Write(watched.body.Bytes())
+}
+
+// proposed carries out a command of the ledger, or answers why not.
+func (a *API) proposed(w http.ResponseWriter, c *call, command ledger.Command) bool {
+	result, index, err := a.cfg.Log.Propose(c.Context(), command)
+	if err == nil && result.Refusal == nil {
+		err = a.cfg.Log.Wait(c.Context(), index)
+	}
+	switch {
+	case err != nil:
+		failWith(w, err)
+	case result.Refusal != nil:
+		failWith(w, result.Refusal)
+	default:
+		return true
+	}
+	return false
+}
+
+// maxExecs bounds how many exec sessions are remembered.
+const maxExecs = 4096
+
+// execs remembers which node has an exec session: its ID says nothing of that.
+type execs struct {
+	mu    sync.Mutex // guards what follows
+	node  map[string]string
+	order []string
+}
+
+func (e *execs) put(id, node string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.node == nil {
+		e.node = map[string]string{}
+	}
+	e.node[id] = node
+	if e.order = append(e.order, id); len(e.order) > maxExecs {
+		delete(e.node, e.order[0])
+		e.order = e.order[1:]
+	}
+}
+
+func (e *execs) get(id string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.node[id]
+}
+
+// createExec passes the request to the holder and remembers it for the session.
+func (a *API) createExec(w http.ResponseWriter, c *call) {
+	t, ok := a.located(w, c, c.ref)
+	if !ok {
+		return
+	}
+	answer := &record{header: w.Header()}
+	a.send(answer, c, t.Node, t.Container)
+	var session struct{ ID string }
+	if json.Unmarshal(answer.body.Bytes(), &session); session.ID != "" {
+		a.execs.put(session.ID, t.Node)
+	}
+	w.WriteHeader(answer.status)
+	w.Write(answer.body.Bytes())
+}
+
+// exec passes the request to the engine that has the session. A session that
+// another node made is asked for everywhere.
+func (a *API) exec(w http.ResponseWriter, c *call) {
+	node := a.execs.get(c.ref)
+	if node == "" {
+		for _, one := range a.hosts.each(c.Context(), "/exec/"+c.ref+"/json", nil) {
+			if one.err == nil {
+				node = one.id
+				a.execs.put(c.ref, node)
+			}
+		}
+	}
+	if node == "" {
+		fail(w, http.StatusNotFound, "No such exec instance: %s", c.ref)
+		return
+	}
+	a.send(w, c, node, c.ref)
+}

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"ddocker/consensus/ledger"
+)
+
+const (
+	// patience is how long a list waits for a host, once.
+	patience = time.Second
+	// probeEvery is how often a host is asked that did not answer.
+	probeEvery = 2 * time.Second
+	// maxAnswer bounds an answer that is read whole, in bytes.
+	maxAnswer = 64 << 20
+)
+
+// hosts asks many engines at once, and remembers which did not answer: a dead or
+// hung host costs one bounded wait, and is then not waited for until it answers
+// a probe.
+type hosts struct {
+	api    *API
+	silent chan string // hosts to probe until they answer
+
+	mu     sync.Mutex // guards missed
+	missed map[string]bool
+}
+
+func newHosts(a *API) *hosts {
+	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}}
+}
+
+// host is a node as lists need it.
+type host struct{ id, name string }
+
+// all returns every node of the cluster, by name.
+func (h *hosts) all() []host {
+	var list []host
+	h.api.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			list = append(list, host{n.Node, n.Name})
+		}
+	})
+	return list
+}
+
+// answers says whether the node is worth waiting for.
+func (h *hosts) answers(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.missed[id] && (id == h.api.cfg.Self || h.api.cfg.Alive(id))
+}
+
+func (h *hosts) miss(id string) {
+	h.mu.Lock()
+	known := h.missed[id]
+	h.missed[id] = true
+	h.mu.Unlock()
+	if known {
+		return
+	}
+	select {
+	case h.silent <- id:
+	default:
+		h.found(id) // more silent hosts than are looked after: ask it again next time
+	}
+}
+
+func (h *hosts) found(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.missed, id)
+}
+
+// run probes the hosts that did not answer.
+func (h *hosts) run(ctx context.Context, running *sync.WaitGroup) {
+	for {
+		select {
+		case id := <-h.silent:
+			running.Go(func() { h.probe(ctx, id) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (h *hosts) probe(ctx context.Context, id string) {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if _, err := h.get(ctx, id, "/_ping", nil); err == nil {
+			h.found(id)
+			return
+		}
+	}
+}
+
+// statusError is an engine's own refusal.
+type statusError struct {
+	status  int
+	message string
+}
+
+func (e *statusError) Error() string { return e.message }
+
+// get asks one node's engine and returns the body of a 200.
+func (h *hosts) get(ctx context.Context, id, path string, query url.Values) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return h.do(ctx, http.MethodGet, id, path, query)
+}
+
+func (h *hosts) do(ctx context.Context, method, id, path string, query url.Values) ([]byte, error) {
+	u := url.URL{Scheme: "http", Host: "ddocker", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := h.transport(id).RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		var m struct{ Message string }
+		if json.Unmarshal(body, &m); m.Message == "" {
+			m.Message = http.StatusText(resp.StatusCode)
+		}
+		return nil, &statusError{resp.StatusCode, m.Message}
+	}
+	return body, nil
+}
+
+func (h *hosts) transport(id string) http.RoundTripper {
+	if id == h.api.cfg.Self {
+		return inProcess{h.api.local}
+	}
+	return h.api.cfg.Peer(id)
+}
+
+// answer is what one host said.
+type answer struct {
+	host
+	body []byte
+	err  error
+}
+
+var errSilent = errors.New("does not answer")
+
+// each asks all hosts the same at once, and returns one answer a host, by name.
+func (h *hosts) each(ctx context.Context, path string, query url.Values) []answer {
+	list := h.all()
+	answers := make([]answer, len(list))
+	var asking sync.WaitGroup
+	for i, one := range list {
+		answers[i] = answer{host: one, err: errSilent}
+		if !h.answers(one.id) {
+			continue
+		}
+		asking.Go(func() {
+			a := &answers[i]
+			a.body, a.err = h.get(ctx, one.id, path, query)
+			var refused *statusError
+			if a.err != nil && ctx.Err() == nil && !(errors.As(a.err, &refused) && refused.status < http.StatusInternalServerError) {
+				h.miss(one.id)
+			}
+		})
+	}
+	asking.Wait()
+	return answers
+}
+
+// name returns what people call the node.
+func (h *hosts) name(id string) string {
+	name := id
+	h.api.cfg.Log.View(func(l *ledger.Ledger) {
+		if n := l.Node(id); n != nil {
+			name = n.Name
+		}
+	})
+	return name
+}
+
+// HasImage asks one node's engine for an image, by name or ID. It ends within a
+// second.
+func (a *API) HasImage(ctx context.Context, node, ref string) bool {
+	if !reference.MatchString(ref) {
+		return false
+	}
+	_, err := a.hosts.get(ctx, node, "/images/"+ref+"/json", nil)
+	return err == nil
+}
+
+// unreachable is the answer for a container whose host is away.
+func (a *API) unreachable(w http.ResponseWriter, name, node string) {
+	fail(w, http.StatusServiceUnavailable, "container %s is on host %s, which does not answer: see \"ddocker nodes\"", name, a.hosts.name(node))
+}
+
+// inProcess carries requests to a handler of this process, whose answers are
+// short enough to be kept whole.
+type inProcess struct{ handler http.Handler }
+
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := &record{header: http.Header{}, status: http.StatusOK}
+	p.handler.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, fmt.Errorf("ask this node's engine: %w", err)
+	}
+	return w.response(r), nil
+}

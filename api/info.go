@@ -1,0 +1,67 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// version is this node's engine's, with ddocker named among its components.
+func (a *API) version(w http.ResponseWriter, c *call) {
+	body, err := a.hosts.get(c.Context(), a.cfg.Self, c.to(""), nil)
+	var v row
+	if err == nil {
+		err = json.Unmarshal(body, &v)
+	}
+	if err != nil {
+		fail(w, http.StatusBadGateway, "the Docker Engine of %s does not answer: %s", a.cfg.Name, err)
+		return
+	}
+	var components []json.RawMessage
+	json.Unmarshal(v["Components"], &components)
+	v["Components"] = raw(append(components, raw(map[string]any{
+		"Name": "ddocker", "Version": a.cfg.Version, "Details": map[string]string{"Node": a.cfg.Name},
+	})))
+	reply(w, http.StatusOK, v)
+}
+
+// info is this node's engine's, with the sums of all engines.
+func (a *API) info(w http.ResponseWriter, c *call) {
+	sums := map[string]int64{"Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "NCPU": 0, "MemTotal": 0}
+	var mine row
+	var status [][2]string
+	var warnings []string
+	for _, one := range a.hosts.each(c.Context(), c.to(""), nil) {
+		var info row
+		if one.err != nil || json.Unmarshal(one.body, &info) != nil {
+			warnings = append(warnings, fmt.Sprintf("WARNING: host %s is unreachable", one.name))
+			status = append(status, [2]string{one.name, "unreachable"})
+			continue
+		}
+		if mine == nil || one.id == a.cfg.Self {
+			mine = info
+		}
+		for key := range sums {
+			var n int64
+			json.Unmarshal(info[key], &n)
+			sums[key] += n
+		}
+		status = append(status, [2]string{one.name, "up"})
+	}
+	if mine == nil {
+		fail(w, http.StatusBadGateway, "the Docker Engine of %s does not answer", a.cfg.Name)
+		return
+	}
+	for key, n := range sums {
+		mine[key] = raw(n)
+	}
+	var own []string
+	json.Unmarshal(mine["Warnings"], &own)
+	mine["Warnings"], mine["SystemStatus"] = raw(append(own, warnings...)), raw(status)
+	reply(w, http.StatusOK, mine)
+}
+
+// refuseSwarm answers as an engine that is in no swarm.
+func (a *API) refuseSwarm(w http.ResponseWriter, _ *call) {
+	fail(w, http.StatusServiceUnavailable, "This node is not a swarm manager. ddocker places containers without a swarm.")
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+// labelNode is the label that names a container's host, added on the way out;
+// in a create it asks for that host.
+const labelNode = "ddocker.node"
+
+// row is one object of a list, of whose fields only some are looked at.
+type row map[string]json.RawMessage
+
+// extra is what the cluster adds to a container in a list, under "Ddocker".
+type extra struct {
+	Node, Type, Owner string
+	Ports             []string
+	Unreachable       bool
+}
+
+type containerRow struct {
+	row
+	id      string
+	created int64
+}
+
+// listContainers merges the hosts' own lists. Hosts that do not answer stand
+// with what the ledger knows of them.
+func (a *API) listContainers(w http.ResponseWriter, c *call) {
+	query := c.URL.Query()
+	f, err := parseFilters(query.Get("filters"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, "invalid filter: %s", err)
+		return
+	}
+	nodes := f.takeLabel(labelNode)
+	query.Set("filters", f.String())
+	var rows []containerRow
+	for _, one := range a.hosts.each(c.Context(), c.to(""), query) {
+		if len(nodes) > 0 && !slices.Contains(nodes, one.name) {
+			continue
+		}
+		list, err := a.hostRows(one, f)
+		if err != nil {
+			failWith(w, err)
+			return
+		}
+		rows = append(rows, list...)
+	}
+	slices.SortFunc(rows, func(x, y containerRow) int {
+		return cmp.Or(cmp.Compare(y.created, x.created), cmp.Compare(x.id, y.id))
+	})
+	if n, err := strconv.Atoi(query.Get("limit")); err == nil && n > 0 {
+		rows = rows[:min(n, len(rows))]
+	}
+	merged := make([]row, len(rows))
+	for i := range rows {
+		merged[i] = rows[i].row
+	}
+	reply(w, http.StatusOK, merged)
+}
+
+// hostRows returns one host's containers, completed.
+func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
+	placed := map[string]*ledger.Placement{}
+	var outsiders []ledger.Outsider
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, p := range l.Placed(one.id) {
+			placed[p.Container] = p
+		}
+		if n := l.Node(one.id); n != nil {
+			outsiders = n.Observed.Containers
+		}
+	})
+	var list []row
+	if one.err == nil {
+		if err := json.Unmarshal(one.body, &list); err != nil {
+			one.err = err
+		}
+	}
+	var refused *statusError
+	if errors.As(one.err, &refused) && refused.status < http.StatusInternalServerError {
+		return nil, &ledger.Refusal{Code: ledger.Invalid, Message: refused.message}
+	}
+	if one.err != nil {
+		return absentRows(one.host, placed, outsiders, f), nil
+	}
+	held := map[string]*sched.Grant{}
+	for i := range outsiders {
+		held[outsiders[i].ID] = &outsiders[i].Grant
+	}
+	rows := make([]containerRow, 0, len(list))
+	for _, r := range list {
+		rows = append(rows, present(r, one.host, placed, held))
+	}
+	return rows, nil
+}
+
+// present completes a row of a host that answered.
+func present(r row, on host, placed map[string]*ledger.Placement, held map[string]*sched.Grant) containerRow {
+	done := containerRow{row: r}
+	json.Unmarshal(r["Id"], &done.id)
+	json.Unmarshal(r["Created"], &done.created)
+	x := extra{Node: on.name}
+	if p := placed[done.id]; p != nil {
+		x.Type, x.Owner, x.Ports = typeWords(&p.Grant, p.Request.GPUs), p.Owner, portWords(&p.Grant)
+	} else if g := held[done.id]; g != nil {
+		x.Type, x.Ports = typeWords(g, nil), portWords(g)
+	} else {
+		x.Ports = listedPorts(r["Ports"])
+	}
+	labels := map[string]string{}
+	json.Unmarshal(r["Labels"], &labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[labelNode] = on.name
+	r["Labels"], r["Ddocker"] = raw(labels), raw(x)
+	return done
+}
+
+// absentRows tells of a host that does not answer what the ledger knows. What
+// the ledger cannot judge by a filter is left out.
+func absentRows(on host, placed map[string]*ledger.Placement, outsiders []ledger.Outsider, f filters) []containerRow {
+	var rows []containerRow
+	add := func(id, name, image string, created int64, x extra) {
+		if !f.mayMatch(id, name) {
+			return
+		}
+		x.Node, x.Unreachable = on.name, true
+		rows = append(rows, containerRow{id: id, created: created, row: row{
+			"Id": raw(id), "Names": raw([]string{"/" + name}), "Image": raw(image), "ImageID": raw(""), "Command": raw(""),
+			"Created": raw(created), "Ports": raw([]string{}), "Labels": raw(map[string]string{labelNode: on.name}),
+			"State": raw("unreachable"), "Status": raw("Host down"), "HostConfig": raw(map[string]string{}),
+			"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
+		}})
+	}
+	for _, id := range slices.Sorted(maps.Keys(placed)) {
+		p := placed[id]
+		add(id, p.Name, p.Image, p.Created.Unix(), extra{Type: typeWords(&p.Grant, p.Request.GPUs), Owner: p.Owner, Ports: portWords(&p.Grant)})
+	}
+	for i := range outsiders {
+		o := &outsiders[i]
+		add(o.ID, o.Name, o.Image, 0, extra{Type: typeWords(&o.Grant, nil), Ports: portWords(&o.Grant)})
+	}
+	return rows
+}
+
+func raw(v any) json.RawMessage {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage("null") // of strings, numbers and maps of them: cannot happen
+	}
+	return data
+}

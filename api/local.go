@@ -1,0 +1,169 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types/versions"
+)
+
+// What nodes tell each other beside Docker's own requests.
+const (
+	queryPlacement = "ddocker.placement"
+	queryIndex     = "ddocker.index"
+	// headerBusy marks a refusal after which another place may be found.
+	headerBusy = "Ddocker-Busy"
+	// pathSMI is a node's own nvidia-smi.
+	pathSMI = "/ddocker/local/nvidia-smi"
+)
+
+// maxBody bounds the bodies that are read whole, in bytes.
+const maxBody = 4 << 20
+
+// Local carries out requests for this node's own engine. They come from the
+// cluster's API, of this node or of another, and have passed its table.
+type Local struct {
+	node   Node
+	proxy  *httputil.ReverseProxy
+	ranges func(ctx context.Context) (oldest, newest string, err error)
+	smi    func(ctx context.Context) (string, error)
+}
+
+func newLocal(cfg Config) *Local {
+	return &Local{
+		node:   cfg.Node,
+		ranges: cfg.Engine.Versions,
+		smi:    cfg.SMI,
+		proxy:  forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger),
+	}
+}
+
+// forward passes requests on as they are, with streams and hijacked connections.
+func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Transport:     to,
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: "ddocker"})
+			r.Out.Host = "ddocker"
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode == http.StatusSwitchingProtocols {
+				// Else net/http adds Content-Length: 0 to the answer to a POST.
+				get := *r.Request
+				get.Method = http.MethodGet
+				r.Request = &get
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() == nil {
+				fail(w, http.StatusBadGateway, "%s does not answer: %s", whom, err)
+			}
+		},
+	}
+}
+
+// ServeHTTP carries out one request.
+func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	version, path := splitVersion(r.URL.Path)
+	version, err := l.clamp(r.Context(), version)
+	if err != nil {
+		fail(w, http.StatusBadGateway, "the Docker Engine does not answer: %s", err)
+		return
+	}
+	switch {
+	case r.Method == http.MethodPost && path == "/containers/create":
+		l.create(w, r, version)
+		return
+	case path == pathSMI:
+		text, err := l.smi(r.Context())
+		if err != nil {
+			fail(w, http.StatusNotFound, "%s", err)
+			return
+		}
+		io.WriteString(w, text)
+		return
+	}
+	out := r.Clone(r.Context())
+	out.URL.Path, out.URL.RawPath = path, ""
+	if version != "" {
+		out.URL.Path = "/v" + version + path
+	}
+	id, removal := strings.CutPrefix(path, "/containers/")
+	if removal = removal && r.Method == http.MethodDelete; removal {
+		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.node.Removed(r.Context(), id) }}
+	}
+	l.proxy.ServeHTTP(w, out)
+}
+
+// clamp returns the API version nearest to the client's that the engine speaks.
+func (l *Local) clamp(ctx context.Context, version string) (string, error) {
+	if version == "" {
+		return "", nil
+	}
+	oldest, newest, err := l.ranges(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case versions.LessThan(version, oldest):
+		return oldest, nil
+	case versions.GreaterThan(version, newest):
+		return newest, nil
+	}
+	return version, nil
+}
+
+// create makes the container of a placement.
+func (l *Local) create(w http.ResponseWriter, r *http.Request, version string) {
+	query := r.URL.Query()
+	index, err := strconv.ParseUint(query.Get(queryIndex), 10, 64)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "read the index of the placement: %s", err)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		fail(w, http.StatusBadRequest, "read the request: %s", err)
+		return
+	}
+	status, answer, err := l.node.Realize(r.Context(), query.Get(queryPlacement), index, version, body)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(answer)
+}
+
+// afterSuccess does something between the engine's success and the client's
+// hearing of it.
+type afterSuccess struct {
+	http.ResponseWriter
+	then func() error
+	done bool
+}
+
+// WriteHeader does it, once, where the status says that the request has had its
+// effect, or that there was nothing left to do.
+func (a *afterSuccess) WriteHeader(status int) {
+	if !a.done && (status < 300 || status == http.StatusNotFound) {
+		a.done = true
+		if err := a.then(); err != nil && status < 300 {
+			a.Header().Set("Warning", fmt.Sprintf("199 ddocker %q", err.Error()))
+		}
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController through.
+func (a *afterSuccess) Unwrap() http.ResponseWriter { return a.ResponseWriter }

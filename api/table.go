@@ -1,0 +1,140 @@
+package api
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// route is one row of the table: a method and a path in which {} stands for a
+// container, an exec session or an image.
+type route struct {
+	method, path string
+	verb         func(a *API, w http.ResponseWriter, c *call)
+}
+
+const (
+	get  = http.MethodGet
+	head = http.MethodHead
+	post = http.MethodPost
+	put  = http.MethodPut
+	del  = http.MethodDelete
+)
+
+// routes returns the whole table. Rows without {} are looked at first.
+func routes() []route {
+	return []route{
+		{get, "/_ping", (*API).here},
+		{head, "/_ping", (*API).here},
+		{get, "/version", (*API).version},
+		{get, "/info", (*API).info},
+		{post, "/auth", (*API).here},
+
+		{get, "/containers/json", (*API).listContainers},
+		{post, "/containers/create", (*API).create},
+		{get, "/containers/{}/json", (*API).holder},
+		{get, "/containers/{}/logs", (*API).holder},
+		{get, "/containers/{}/top", (*API).holder},
+		{get, "/containers/{}/stats", (*API).holder},
+		{get, "/containers/{}/changes", (*API).holder},
+		{get, "/containers/{}/export", (*API).holder},
+		{head, "/containers/{}/archive", (*API).holder},
+		{get, "/containers/{}/archive", (*API).holder},
+		{put, "/containers/{}/archive", (*API).holder},
+		{get, "/containers/{}/attach/ws", (*API).holder},
+		{post, "/containers/{}/attach", (*API).holder},
+		{post, "/containers/{}/start", (*API).holder},
+		{post, "/containers/{}/stop", (*API).holder},
+		{post, "/containers/{}/restart", (*API).holder},
+		{post, "/containers/{}/kill", (*API).holder},
+		{post, "/containers/{}/pause", (*API).holder},
+		{post, "/containers/{}/unpause", (*API).holder},
+		{post, "/containers/{}/wait", (*API).holder},
+		{post, "/containers/{}/resize", (*API).holder},
+		{post, "/containers/{}/exec", (*API).createExec},
+		{post, "/containers/{}/rename", (*API).rename},
+		{del, "/containers/{}", (*API).holder},
+		{post, "/commit", (*API).commit},
+
+		{post, "/exec/{}/start", (*API).exec},
+		{post, "/exec/{}/resize", (*API).exec},
+		{get, "/exec/{}/json", (*API).exec},
+
+		{get, "/images/json", (*API).listImages},
+		{post, "/images/create", (*API).here},
+		{post, "/images/load", (*API).here},
+		{get, "/images/search", (*API).here},
+		{get, "/images/{}/json", (*API).imageHolder},
+		{get, "/images/{}/history", (*API).imageHolder},
+		{get, "/images/{}/get", (*API).imageHolder},
+		{post, "/images/{}/tag", (*API).imageHolder},
+		{del, "/images/{}", (*API).removeImage},
+
+		{get, "/swarm", (*API).refuseSwarm},
+		{get, "/services", (*API).refuseSwarm},
+		{get, "/nodes", (*API).refuseSwarm},
+		{get, "/tasks", (*API).refuseSwarm},
+		{get, "/secrets", (*API).refuseSwarm},
+		{get, "/configs", (*API).refuseSwarm},
+
+		{get, "/ddocker/nodes", (*API).listNodes},
+		{get, "/ddocker/settings", (*API).showSettings},
+		{post, "/ddocker/settings", (*API).applySettings},
+		{get, "/ddocker/settings/template", (*API).template},
+		{post, "/ddocker/tokens", (*API).createToken},
+		{get, "/ddocker/raft", (*API).raftStatus},
+		{post, "/ddocker/raft/transfer-leader", (*API).transferLeader},
+		{post, "/ddocker/raft/snapshot", (*API).snapshot},
+		{get, "/ddocker/nvidia-smi", (*API).smi},
+	}
+}
+
+// splitVersion takes "/v1.41" off a path.
+func splitVersion(path string) (version, rest string) {
+	if m := versioned.FindStringSubmatch(path); m != nil {
+		return m[1], m[2]
+	}
+	return "", path
+}
+
+var (
+	versioned = regexp.MustCompile(`^/v([0-9]{1,3}\.[0-9]{1,3})(/.*)$`)
+	// reference covers names and IDs of containers ("node/name" too), exec
+	// sessions and images ("registry:5000/name@sha256:…"). Elements never begin
+	// with a dot, so that no path climbs.
+	reference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.:@-]*(/[a-zA-Z0-9][a-zA-Z0-9_.:@-]*)*$`)
+)
+
+// find returns the row for a request, and what stands for {}.
+func find(table []route, method, path string) (row *route, ref string, ok bool) {
+	for i := range table {
+		row := &table[i]
+		if row.method != method {
+			continue
+		}
+		before, after, named := strings.Cut(row.path, "{}")
+		if !named {
+			if path == row.path {
+				return row, "", true
+			}
+			continue
+		}
+		rest, fits := strings.CutPrefix(path, before)
+		if !fits {
+			continue
+		}
+		if ref, fits = strings.CutSuffix(rest, after); fits && reference.MatchString(ref) {
+			return row, ref, true
+		}
+	}
+	return nil, "", false
+}
+
+// to returns the row's path for what stands for {} on an engine.
+func (c *call) to(ref string) string {
+	path := strings.Replace(c.row.path, "{}", ref, 1)
+	if c.version != "" {
+		path = "/v" + c.version + path
+	}
+	return path
+}

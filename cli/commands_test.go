@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestManyNamesGoOnPastAFailure(t *testing.T) {
+	g := newAgent(t)
+	for _, name := range []string{"a", "c"} {
+		g.answers("POST /containers/"+name+"/start", http.StatusNoContent, "")
+		g.answers("POST /containers/"+name+"/stop", http.StatusNoContent, "")
+		g.answers("DELETE /containers/"+name, http.StatusNoContent, "")
+		g.answers("DELETE /images/"+name, http.StatusOK, `[{"Untagged":"`+name+`:latest"},{"Deleted":"sha256:`+name+`"}]`)
+		g.answers("GET /containers/"+name+"/json", http.StatusOK, `{"Id":"`+name+`","State":{"Status":"running"},"New":{"X":1}}`)
+	}
+	g.answers("/", http.StatusNotFound, `{"message":"No such container: b"}`)
+	const missing = "Error: No such container: b\n"
+	for _, command := range []string{"start", "stop", "rm"} {
+		g.runs(t, "", command, "a", "b", "c").wants(t, 1, "a\nc\n", missing)
+	}
+	g.runs(t, "", "rmi", "a", "b", "c").wants(t, 1,
+		"Untagged: a:latest\nDeleted: sha256:a\nUntagged: c:latest\nDeleted: sha256:c\n", missing)
+	g.runs(t, "", "inspect", "-f", "{{.ID}} {{.State.Status}}", "a", "b", "c").wants(t, 1,
+		"a running\nc running\n", "Error: No such object: b\n")
+	g.runs(t, "", "inspect", "-f", "{{.New.X}}", "a").wants(t, 0, "1\n")
+	g.runs(t, "", "inspect", "b").wants(t, 1, "[]\n", "Error: No such object: b\n")
+	g.runs(t, "", "inspect", "a").wants(t, 0, `[
+    {
+        "Id": "a",
+        "State": {
+            "Status": "running"
+        },
+        "New": {
+            "X": 1
+        }
+    }
+]
+`)
+}
+
+func TestRmStopsARunningContainerAndForceKillsIt(t *testing.T) {
+	g := newAgent(t)
+	g.answers("POST /containers/a/stop", http.StatusNoContent, "")
+	g.answers("DELETE /containers/a", http.StatusNoContent, "")
+	g.runs(t, "", "rm", "-v", "a").wants(t, 0, "a\n")
+	if got := strings.Join(g.changes(), ", "); got != "POST /containers/a/stop, DELETE /containers/a?v=1" {
+		t.Errorf("rm did %s", got)
+	}
+	g.asked = nil
+	g.runs(t, "", "rm", "-f", "a").wants(t, 0, "a\n")
+	if got := strings.Join(g.changes(), ", "); got != "DELETE /containers/a?force=1" {
+		t.Errorf("rm -f did %s", got)
+	}
+	if g.runs(t, "", "stop", "-t", "3", "a"); !g.was("POST /containers/a/stop?t=3") {
+		t.Errorf("stop -t 3 did %q", g.changes())
+	}
+}
+
+func TestCommitRefusesANameThatExists(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /images/taken:1/json", http.StatusOK, `{}`)
+	g.answers("GET /images/{name}/json", http.StatusNotFound, `{"message":"No such image"}`)
+	g.answers("POST /commit", http.StatusCreated, `{"Id":"sha256:0123"}`)
+	g.runs(t, "", "commit", "abc", "taken:1").wants(t, 1, "", "Error: image taken:1 already exists: ")
+	if changes := g.changes(); len(changes) > 0 {
+		t.Errorf("it did %q", changes)
+	}
+	g.runs(t, "", "commit", "-m", "x", "abc", "free:1").wants(t, 0, "sha256:0123\n")
+	if !g.was("POST /commit?author=&comment=x&container=abc&repo=docker.io%2Flibrary%2Ffree&tag=1") {
+		t.Errorf("it did %q", g.changes())
+	}
+}
+
+func TestCommitWithoutATagTakesTheTime(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /images/{name}/json", http.StatusNotFound, `{"message":"No such image"}`)
+	g.answers("POST /commit", http.StatusCreated, `{"Id":"sha256:0123"}`)
+	g.runs(t, "", "commit", "abc", "free").wants(t, 0, "sha256:0123\n", "Committing to free:20")
+	if got := strings.Join(g.changes(), ""); !regexp.MustCompile(`%2Ffree&tag=\d{8}-\d{6}$`).MatchString(got) {
+		t.Errorf("it did %s", got)
+	}
+}
+
+func TestNodesShowsFreeAndTotal(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /ddocker/nodes", http.StatusOK, `[
+	 {"ID":"1f","Name":"h1","Address":"10.0.0.1:7722","State":"alive","Role":"leader","Cores":8,"FreeMilliCPU":5500,
+	  "Memory":68719476736,"FreeMemory":34359738368,"GPUs":[{"UUID":"GPU-1","Model":"TITAN Xp","Free":true},{"UUID":"GPU-2","Free":false}]},
+	 {"ID":"2f","Name":"h2","Address":"10.0.0.2:7722","State":"down","Role":"voter","Cores":4,"Memory":1073741824,"Reason":"no answer"}]`)
+	g.runs(t, "", "nodes").wants(t, 0, ""+
+		"NAME   ADDRESS         STATE   ROLE     CORES   MEMORY        GPUS\n"+
+		"h1     10.0.0.1:7722   alive   leader   5.5/8   32GiB/64GiB   1/2\n"+
+		"h2     10.0.0.2:7722   down    voter    0/4     0B/1GiB       0/0\n")
+	g.runs(t, "", "nodes", "-q").wants(t, 0, "h1\nh2\n")
+	g.runs(t, "", "nodes", "--format", "{{.Name}}: {{.Reason}}").wants(t, 0, "h1: \nh2: no answer\n")
+}
+
+func TestTokenPrintsTheTokenAlone(t *testing.T) {
+	g := newAgent(t)
+	g.answers("POST /ddocker/tokens", http.StatusOK, `{"Token":"ddt1-abc","Expires":"2026-01-02T15:04:05Z","Uses":1}`)
+	g.runs(t, "", "token").wants(t, 0, "ddt1-abc\n", "Good for 1 host until 2026-01-02T15:04:05Z.")
+}
+
+func TestNvidiaSMIPrintsEveryHostsTable(t *testing.T) {
+	g := newAgent(t)
+	g.HandleFunc("GET /ddocker/nvidia-smi", func(w http.ResponseWriter, r *http.Request) {
+		if host := r.URL.Query().Get("host"); host == "h2" {
+			http.Error(w, "no host h2 in the cluster", http.StatusNotFound)
+		} else {
+			w.Write([]byte("| table of " + host + " |\n"))
+		}
+	})
+	g.runs(t, "", "nvidia-smi", "h1").wants(t, 0, "| table of h1 |\n")
+	g.runs(t, "", "nvidia-smi", "h1", "h2", "h3").wants(t, 1, "h1:\n| table of h1 |\nh3:\n| table of h3 |\n",
+		"Error: no host h2 in the cluster\n")
+}
+
+func TestConfigShowsAppliesAndExplains(t *testing.T) {
+	g := newAgent(t)
+	g.HandleFunc("GET /ddocker/settings", func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("settings as " + r.URL.Query().Get("format") + "\n"))
+	})
+	g.answers("GET /ddocker/settings/template", http.StatusOK, "// a template\n{}\n")
+	g.runs(t, "", "config", "show").wants(t, 0, "settings as file\n")
+	g.runs(t, "", "config", "template").wants(t, 0, "// a template\n{}\n")
+
+	file := filepath.Join(t.TempDir(), "info.json")
+	if err := os.WriteFile(file, []byte(`{"start_port_num": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.HandleFunc("POST /ddocker/settings", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("name") == "-" {
+			http.Error(w, "-:1:2: /x: unknown field\n-:1:5: /y: unknown field", http.StatusBadRequest)
+		}
+	})
+	g.runs(t, "", "config", "apply", file).wants(t, 0, "")
+	var sent map[string]int
+	if g.body(t, "POST /ddocker/settings", &sent); sent["start_port_num"] != 1 {
+		t.Errorf("sent %v", sent)
+	}
+	g.runs(t, "{x,y}", "config", "apply", "-").wants(t, 1, "",
+		"Error: nothing was changed, - has mistakes:\n-:1:2: /x: unknown field\n-:1:5: /y: unknown field\n")
+	g.runs(t, "", "config", "apply", "/nosuch").wants(t, 1, "", "Error: read the settings: open /nosuch")
+	g.runs(t, strings.Repeat(" ", configLimit+1), "config", "apply", "-").wants(t, 1, "", "more than 1048576 bytes")
+}
+
+func TestRaftShowsAndSteers(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /ddocker/raft", http.StatusOK, `{"Leader":"h1","Term":3,"State":"Follower","Index":9,"Commit":8,"Applied":7,
+	 "LastContact":"12ms","Voters":1,"Servers":[{"ID":"1f","Name":"h1","Address":"10.0.0.1:7722","Role":"leader","Alive":true}]}`)
+	g.answers("POST /ddocker/raft/", http.StatusOK, "")
+	g.runs(t, "", "raft", "status").wants(t, 0, "Leader:        h1\nState:         Follower\nTerm:          3\nIndex:         9\n"+
+		"Commit:        8\nApplied:       7\nLast contact:  12ms\nVoters:        1\nServers:       1\n")
+	g.runs(t, "", "raft", "peers").wants(t, 0, "NAME   ADDRESS         ROLE     ALIVE   ID\nh1     10.0.0.1:7722   leader   true    1f\n")
+	g.runs(t, "", "raft", "transfer-leader", "h2").wants(t, 0, "")
+	g.runs(t, "", "raft", "snapshot").wants(t, 0, "")
+	if got := strings.Join(g.changes(), ", "); got != "POST /ddocker/raft/transfer-leader?to=h2, POST /ddocker/raft/snapshot" {
+		t.Errorf("it did %s", got)
+	}
+}
+
+func TestLogsPassesItsFlagsOn(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /containers/abc/json", http.StatusOK, `{"Id":"0123","Config":{"Tty":true}}`)
+	g.answers("GET /containers/0123/logs", http.StatusOK, "epoch 1\n")
+	g.runs(t, "", "logs", "-f", "-t", "-n", "5", "abc").wants(t, 0, "epoch 1\n")
+	if !g.was("GET /containers/0123/logs?follow=1&stderr=1&stdout=1&tail=5&timestamps=1") {
+		t.Errorf("it asked %q", g.asked)
+	}
+}
+
+func TestVersionKnowsItselfWithoutACluster(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /version", http.StatusOK, `{"Version":"9.9","ApiVersion":"1.47","MinAPIVersion":"1.24"}`)
+	g.runs(t, "", "version", "--format", "{{.Client.Version}} {{.Server.Version}}").wants(t, 0, "1.2.3 9.9\n")
+	if r := g.runs(t, "", "version"); r.code != 0 || !strings.Contains(r.stdout, "API version:       1.47 (minimum version 1.24)") {
+		t.Errorf("exit code %d:\n%s", r.code, r.stdout)
+	}
+	alone := execute(t, unread{t}, map[string]string{"DDOCKER_HOST": "/nosuch"}, "version")
+	if alone.code != 1 || !strings.Contains(alone.stdout, " Version:           1.2.3\n") {
+		t.Errorf("exit code %d:\n%s", alone.code, alone.stdout)
+	}
+}
+
+func TestCompletionAsksTheCluster(t *testing.T) {
+	g := seedCluster(t)
+	g.answers("GET /containers/json", http.StatusOK, threeContainers)
+	g.answers("GET /ddocker/nodes", http.StatusOK, `[{"Name":"h1"},{"Name":"h2"}]`)
+	for _, c := range []struct{ line, want string }{
+		{"stop|", "abc\nghi\n:4\n"},
+		{"start|", "def\n:4\n"},
+		{"rm|abc|", "def\nghi\n:4\n"},
+		{"nvidia-smi|h1|", "h2\n:4\n"},
+		{"create|--type|", "12 CPUS, 64 GB\n12 CPUS, 64 GB, 1 TITAN XP\n24 CPUS, 128 GB, 1 TITAN XP\n24 CPUS, 128 GB, 2 TITAN XP\n:4\n"},
+		{"rmi|", "ubuntu:latest\npython3_cuda:latest\nnvidia/cuda:10.2-base\n:4\n"},
+	} {
+		r := g.runs(t, "", append([]string{"__complete"}, strings.Split(c.line, "|")...)...)
+		if r.code != 0 || r.stdout != c.want {
+			t.Errorf("%q completes to:\n%s\nwant:\n%s", c.line, r.stdout, c.want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if r := g.runs(t, "", "completion", shell); r.code != 0 || !strings.Contains(r.stdout, "__complete") {
+			t.Errorf("completion %s: exit code %d, %d bytes", shell, r.code, len(r.stdout))
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// exitError ends the program with a code of its own. A nil err means that
+// everything has been said already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exitError) Unwrap() error { return e.err }
+
+// refused marks err as a refusal of create or exec, with docker's exit code.
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{code: 125, err: err}
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct {
+	command *cobra.Command
+	code    int
+	message string
+}
+
+func (e usageError) Error() string {
+	path := e.command.CommandPath()
+	text := e.message + "\n\n"
+	if !e.command.HasSubCommands() {
+		text += "Usage:  " + useLine(e.command) + "\n\n"
+	}
+	return text + "Run '" + path + " --help' for more information"
+}
+
+func flagError(c *cobra.Command, err error) error {
+	return usageError{c, 125, err.Error()}
+}
+
+// arguments accepts least to most arguments; a negative most means any number.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		want := ""
+		switch {
+		case len(args) < least && least == most:
+			want = "requires " + count(least, "argument")
+		case len(args) < least:
+			want = "requires at least " + count(least, "argument")
+		case most == 0 && len(args) > 0:
+			want = "accepts no arguments"
+		case most > 0 && len(args) > most:
+			want = "requires at most " + count(most, "argument")
+		default:
+			return nil
+		}
+		return usageError{c, 1, "'" + c.CommandPath() + "' " + want}
+	}
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// exit says what went wrong, if it has not been said, and returns the
+// process's exit code for err.
+func (a *app) exit(ctx context.Context, err error) int {
+	if err == nil {
+		return 0
+	}
+	var own exitError
+	isOwn := errors.As(err, &own)
+	if ctx.Err() != nil && (!isOwn || errors.Is(err, context.Canceled)) {
+		return 130
+	}
+	if !isOwn || own.err != nil {
+		a.complain(err)
+	}
+	var usage usageError
+	switch {
+	case isOwn:
+		return own.code
+	case errors.As(err, &usage):
+		return usage.code
+	}
+	return 1
+}
+
+// complain prints err as one sentence on standard error.
+func (a *app) complain(err error) {
+	fmt.Fprintln(a.Stderr, "Error: "+describe(err))
+}
+
+// describe turns an error of any layer into the sentence a user should read.
+func describe(err error) string {
+	var unreachable *unreachableError
+	if errors.As(err, &unreachable) {
+		return unreachable.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return `the ddocker agent did not answer in time: look at it with "ddocker nodes", or name another one with -H HOST`
+	}
+	var broken *url.Error
+	if errors.As(err, &broken) {
+		return "the ddocker agent broke the connection off (" + broken.Err.Error() + "): try again, or name another one with -H HOST"
+	}
+	text := strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")
+	return strings.TrimPrefix(text, "Error: ")
+}
+
+// each does the same to every name. What fails is told at once and the rest
+// goes on, unless the agent is gone or the user has had enough.
+func (a *app) each(ctx context.Context, names []string, do func(name string) error) error {
+	var failed error
+	for _, name := range names {
+		err := do(name)
+		if err == nil {
+			continue
+		}
+		var unreachable *unreachableError
+		if ctx.Err() != nil || errors.As(err, &unreachable) {
+			return err
+		}
+		a.complain(err)
+		failed = exitError{code: 1}
+	}
+	return failed
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/spf13/cobra"
+)
+
+// containerSummary is a row of /containers/json with what the cluster adds.
+type containerSummary struct {
+	container.Summary
+	Ddocker struct {
+		Node        string
+		Type        string
+		Ports       []string
+		Owner       string
+		Unreachable bool
+	}
+}
+
+type psOptions struct {
+	listing
+	all, latest bool
+	last        int
+}
+
+func newPs(a *app) *cobra.Command {
+	o := &psOptions{}
+	c := &cobra.Command{
+		Use:   "ps [OPTIONS]",
+		Short: "List containers",
+		Long: "List the containers of all hosts.\n\n" +
+			"RUNNING says True, False, or unreachable for a container whose host does not\n" +
+			"answer. A template for --format knows docker's fields, and .Host .Type .Running\n" +
+			".Owner .Created besides.",
+		Example: "  ddocker ps -a\n" +
+			"  ddocker ps --filter name=train --format '{{.Names}} {{.Host}}'\n" +
+			"  ddocker stop $(ddocker ps -q)",
+		Args:              arguments(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(c *cobra.Command, _ []string) error { return a.ps(c.Context(), o) },
+	}
+	c.Flags().BoolVarP(&o.all, "all", "a", false, "Show all containers (default shows just running)")
+	c.Flags().BoolVarP(&o.latest, "latest", "l", false, "Show the latest created container (includes all states)")
+	c.Flags().IntVarP(&o.last, "last", "n", -1, "Show n last created containers (includes all states)")
+	o.flags(c, "Only display container IDs")
+	o.filterFlag(c)
+	o.truncFlag(c)
+	return c
+}
+
+func (a *app) ps(ctx context.Context, o *psOptions) error {
+	query, err := o.query()
+	if err != nil {
+		return err
+	}
+	cluster, err := a.connect()
+	if err != nil {
+		return err
+	}
+	containers, err := cluster.containers(ctx, query)
+	if err != nil {
+		return err
+	}
+	rows := make([]containerRow, len(containers))
+	for i, c := range containers {
+		rows[i] = newContainerRow(c, !o.noTrunc)
+	}
+	return write(a.Stdout, containerTable(), o.listing, rows)
+}
+
+func (o *psOptions) query() (url.Values, error) {
+	query, err := filterQuery(o.filters)
+	if err != nil {
+		return nil, err
+	}
+	if o.latest && o.last < 0 {
+		o.last = 1
+	}
+	if o.last > 0 {
+		query.Set("limit", strconv.Itoa(o.last))
+	}
+	if o.all {
+		query.Set("all", "1")
+	}
+	if strings.Contains(o.format, ".Size") {
+		query.Set("size", "1")
+	}
+	return query, nil
+}
+
+// filterQuery encodes KEY=VALUE conditions as Docker's filters parameter.
+func filterQuery(conditions []string) (url.Values, error) {
+	query := url.Values{}
+	if len(conditions) == 0 {
+		return query, nil
+	}
+	args := filters.NewArgs()
+	for _, condition := range conditions {
+		key, value, ok := strings.Cut(condition, "=")
+		if !ok {
+			return nil, exitError{125, fmt.Errorf("invalid filter %q: write KEY=VALUE", condition)}
+		}
+		args.Add(strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value))
+	}
+	text, err := filters.ToJSON(args)
+	if err != nil {
+		return nil, fmt.Errorf("encode the filters: %w", err)
+	}
+	query.Set("filters", text)
+	return query, nil
+}
+
+func (c *connection) containers(ctx context.Context, query url.Values) ([]containerSummary, error) {
+	var list []containerSummary
+	err := c.get(ctx, "/containers/json", query, &list)
+	return list, err
+}

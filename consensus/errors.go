@@ -1,0 +1,64 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/raft"
+)
+
+// ErrStopped is returned by calls after Run has ended.
+var ErrStopped = errors.New("consensus has stopped")
+
+// NoLeaderError means that no leader took a call within five seconds.
+type NoLeaderError struct {
+	Voters int      // how many nodes vote, as far as this node knows
+	Down   []string // names of the voters that gossip holds for dead
+	Last   error    // what the last attempt met; may be nil
+}
+
+// Error says how many voters are missing and who they are.
+func (e *NoLeaderError) Error() string {
+	up := e.Voters - len(e.Down)
+	s := fmt.Sprintf("the cluster has no leader: %d of %d voters answer", up, e.Voters)
+	switch {
+	case e.Voters == 0:
+		s = "the cluster has no leader: this node has not heard from any voter yet"
+	case len(e.Down) > 0:
+		s += " (" + strings.Join(e.Down, ", ") + " down)"
+	}
+	switch {
+	case e.Voters > 0 && up <= e.Voters/2:
+		s += fmt.Sprintf("; %d are needed", e.Voters/2+1)
+	case e.Last != nil:
+		s += "; last attempt: " + e.Last.Error()
+	}
+	return s
+}
+
+// Unwrap returns what the last attempt met.
+func (e *NoLeaderError) Unwrap() error { return e.Last }
+
+func (c *Consensus) noLeader(last error) error {
+	e := &NoLeaderError{Last: last}
+	up, name := map[string]bool{c.cfg.ID: true}, map[string]string{}
+	for _, m := range c.cfg.Members() {
+		up[m.ID], name[m.ID] = m.Alive || m.ID == c.cfg.ID, m.label()
+	}
+	for _, s := range c.servers() {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		e.Voters++
+		id := string(s.ID)
+		if up[id] {
+			continue
+		}
+		if name[id] == "" {
+			name[id] = id
+		}
+		e.Down = append(e.Down, name[id])
+	}
+	return e
+}

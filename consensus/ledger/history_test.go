@@ -1,0 +1,202 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"ddocker/sched"
+
+	"pgregory.net/rapid"
+)
+
+// replicas are two ledgers that are given the same random history. One of them
+// is now and then restored from the other's snapshot.
+type replicas struct {
+	a, b  *Ledger
+	index uint64
+	at    time.Time
+	past  [][]byte // entries, some of which come again
+}
+
+func TestNothingIsHeldTwiceAndReplicasAgreeAfterAnyHistory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := &replicas{a: New(), b: New(), at: start()}
+		t.Repeat(map[string]func(*rapid.T){
+			"command": func(t *rapid.T) { r.command(t, drawCommand(t)) },
+			"repeat":  r.repeat,
+			"garbage": r.garbage,
+			"restore": r.restore,
+			"":        func(t *rapid.T) { consistent(t, r.a); r.equal(t) },
+		})
+	})
+}
+
+func (r *replicas) command(t *rapid.T, c Command) {
+	data, err := Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.at = r.at.Add(time.Duration(rapid.IntRange(0, 3600).Draw(t, "seconds")) * time.Second)
+	r.past = append(r.past, data)
+	result := r.apply(t, data)
+	if c.ID != "" {
+		if again := r.apply(t, data); !bytes.Equal(marshal(t, again), marshal(t, result)) {
+			t.Fatalf("%s: first %s, then %s", data, marshal(t, result), marshal(t, again))
+		}
+	}
+}
+
+// apply applies an entry to both replicas, and checks what it granted.
+func (r *replicas) apply(t *rapid.T, data []byte) Result {
+	r.index++
+	before := heldOf(r.a)
+	known := len(r.a.placements)
+	got, want := r.a.Apply(r.index, r.at, data), r.b.Apply(r.index, r.at, data)
+	if !bytes.Equal(marshal(t, got), marshal(t, want)) {
+		t.Fatalf("%s: one replica answers %s, the other %s", data, marshal(t, got), marshal(t, want))
+	}
+	if len(r.a.placements) > known {
+		before.free(t, got.Placement)
+	}
+	return got
+}
+
+func (r *replicas) repeat(t *rapid.T) {
+	if len(r.past) == 0 {
+		t.Skip("nothing is past")
+	}
+	r.apply(t, rapid.SampledFrom(r.past).Draw(t, "entry"))
+}
+
+func (r *replicas) garbage(t *rapid.T) {
+	data := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "bytes")
+	if len(r.past) > 0 && rapid.Bool().Draw(t, "damaged") {
+		data = slices.Clone(rapid.SampledFrom(r.past).Draw(t, "entry"))
+		data[rapid.IntRange(0, len(data)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
+	}
+	r.apply(t, data)
+}
+
+func (r *replicas) restore(t *rapid.T) {
+	var snapshot bytes.Buffer
+	if _, err := r.a.Snapshot().WriteTo(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.b.Restore(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *replicas) equal(t *rapid.T) {
+	var a, b bytes.Buffer
+	_, errA := r.a.Snapshot().WriteTo(&a)
+	_, errB := r.b.Snapshot().WriteTo(&b)
+	if errA != nil || errB != nil || !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Fatalf("one replica holds %s\nthe other %s (%v, %v)", &a, &b, errA, errB)
+	}
+}
+
+func marshal(t *rapid.T, r Result) []byte {
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func drawCommand(t *rapid.T) Command {
+	c := rapid.SampledFrom([]func(*rapid.T) Command{
+		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawConfigure, drawToken,
+	}).Draw(t, "verb")(t)
+	if rapid.Bool().Draw(t, "with an ID") {
+		c.ID = pool(t, "request", "r", 40)
+	}
+	return c
+}
+
+// pool draws one of a few names, so that commands meet.
+func pool(t *rapid.T, label, prefix string, n int) string {
+	return fmt.Sprint(prefix, rapid.IntRange(1, n).Draw(t, label))
+}
+
+func drawRegister(t *rapid.T) Command {
+	c := Capacity{Cores: sched.CPUs(0, 1, 2, 3, 4, 5)}
+	if rapid.IntRange(0, 3).Draw(t, "shrunk") == 0 {
+		c.Cores = sched.CPUs(0, 1)
+	}
+	c.Memory = rapid.Int64Range(0, 30).Draw(t, "memory")
+	for _, uuid := range []string{"t0", "t1", "q0"}[:rapid.IntRange(0, 3).Draw(t, "cards")] {
+		c.Cards = append(c.Cards, sched.Card{UUID: uuid, Model: map[bool]string{true: "NVIDIA TITAN Xp", false: "Quadro"}[uuid != "q0"]})
+	}
+	return Command{Register: &Register{Node: pool(t, "node", "n", 3), Name: pool(t, "node name", "gpu", 3), Capacity: c}}
+}
+
+func drawObserve(t *rapid.T) Command {
+	o := &Observe{Node: pool(t, "node", "n", 3), Closed: rapid.SampledFrom([]string{"", "", "", "drained"}).Draw(t, "closed")}
+	for range rapid.IntRange(0, 2).Draw(t, "outsiders") {
+		g := sched.Grant{
+			Cores: drawCores(t), MilliCPU: rapid.Int64Range(-500, 1500).Draw(t, "cpu"), Memory: rapid.Int64Range(-5, 10).Draw(t, "memory"),
+			Ports: []sched.Binding{{Host: rapid.Uint16Range(25000, 25005).Draw(t, "port"), Proto: "tcp"}},
+		}
+		o.Containers = append(o.Containers, Outsider{ID: pool(t, "container", "c", 9), Name: pool(t, "name", "web", 6), Grant: g})
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "listeners") {
+		o.Ports = append(o.Ports, sched.Port{Number: rapid.Uint16Range(25000, 25005).Draw(t, "port"), Proto: "tcp"})
+	}
+	return Command{Observe: o}
+}
+
+func drawCores(t *rapid.T) sched.CPUSet {
+	return sched.CPUs(rapid.SliceOfN(rapid.IntRange(0, 5), 0, 2).Draw(t, "cores")...)
+}
+
+func drawReserve(t *rapid.T) Command {
+	r := sched.Request{
+		MilliCPU: rapid.SampledFrom([]int64{0, 300, 1000, 2000, -1000}).Draw(t, "cpu"),
+		Cores:    drawCores(t),
+		Memory:   rapid.Int64Range(-1, 12).Draw(t, "memory"),
+		GPUs:     rapid.SliceOfN(rapid.SampledFrom([]sched.GPUWish{{}, {Model: "titan xp"}, {UUID: "q0"}}), 0, 2).Draw(t, "gpus"),
+		AllGPUs:  rapid.IntRange(0, 9).Draw(t, "all") == 0,
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "ports") {
+		r.Ports = append(r.Ports, sched.PortWish{
+			Host:  rapid.SampledFrom([]uint16{0, 0, 80, 25001}).Draw(t, "port"),
+			Proto: rapid.SampledFrom([]string{"tcp", "tcp", "udp", "TCP"}).Draw(t, "proto"),
+		})
+	}
+	return Command{Reserve: &Reserve{
+		Placement: pool(t, "placement", "p", 9), Name: pool(t, "name", "web", 6), Request: r,
+		Candidates: rapid.Permutation([]string{"n1", "n2", "n3"}).Draw(t, "candidates"),
+	}}
+}
+
+func drawConfirm(t *rapid.T) Command {
+	return Command{Confirm: &Confirm{Placement: pool(t, "placement", "p", 9), Container: pool(t, "container", "c", 9)}}
+}
+
+func drawRelease(t *rapid.T) Command {
+	return Command{Release: &Release{Placement: pool(t, "placement", "p", 9), Expired: rapid.Bool().Draw(t, "expired")}}
+}
+
+func drawRename(t *rapid.T) Command {
+	return Command{Rename: &Rename{Placement: pool(t, "placement", "p", 9), Name: rapid.SampledFrom([]string{"", "web1", "web2", "web7"}).Draw(t, "name")}}
+}
+
+func drawConfigure(t *rapid.T) Command {
+	s := withBuffer(rapid.IntRange(-1, 2).Draw(t, "buffer"))
+	s.StartPort = rapid.SampledFrom([]uint16{0, 25000, 25003, 65534}).Draw(t, "first port")
+	return Command{Configure: s}
+}
+
+func drawToken(t *rapid.T) Command {
+	hash := pool(t, "token", "h", 3)
+	if rapid.Bool().Draw(t, "use") {
+		return Command{UseToken: &UseToken{Hash: hash}}
+	}
+	life := time.Duration(rapid.IntRange(-1, 9).Draw(t, "hours")) * time.Hour
+	return Command{AddToken: &Token{Hash: hash, Expires: start().Add(life), Uses: rapid.IntRange(-1, 2).Draw(t, "uses")}}
+}

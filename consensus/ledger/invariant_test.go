@@ -1,0 +1,194 @@
+package ledger
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"ddocker/sched"
+)
+
+// fataler is a test of either kind.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// holdings is the dumb twin of what the ledger sums up: who holds each thing,
+// by its name in full.
+type holdings map[string]string
+
+// heldOf sums up a ledger from its placements and observations alone.
+func heldOf(l *Ledger) holdings {
+	held := holdings{}
+	for _, p := range l.placements {
+		for _, thing := range things(p.Node, &p.Grant) {
+			held[thing] = p.ID
+		}
+		held["name "+p.Name] = p.ID
+	}
+	for _, n := range l.nodes {
+		for _, o := range n.Observed.Containers {
+			for _, thing := range things(n.Node, &o.Grant) {
+				held[thing] = o.ID
+			}
+			held["name "+o.Name] = o.ID
+		}
+		for _, p := range n.Observed.Ports {
+			held[fmt.Sprint(n.Node, " port ", p)] = "a process"
+		}
+	}
+	return held
+}
+
+// things names everything of a node that only one container can hold.
+func things(node string, g *sched.Grant) []string {
+	var list []string
+	for _, c := range g.Cores.List() {
+		list = append(list, fmt.Sprint(node, " core ", c))
+	}
+	for _, uuid := range g.GPUs {
+		list = append(list, fmt.Sprint(node, " GPU ", uuid))
+	}
+	for _, b := range g.Ports {
+		list = append(list, fmt.Sprint(node, " port ", b.Port()))
+	}
+	return list
+}
+
+// free fails where the new placement has what somebody held, or a port of the
+// cluster's choice that somebody held on any node.
+func (held holdings) free(t fataler, p *Placement) {
+	t.Helper()
+	for _, thing := range append(things(p.Node, &p.Grant), "name "+p.Name) {
+		if by, ok := held[thing]; ok {
+			t.Fatalf("%s got %s, which %s holds", p.ID, thing, by)
+		}
+	}
+	for i, wish := range p.Request.Ports {
+		for _, node := range []string{"n1", "n2", "n3"} {
+			b := p.Grant.Ports[i]
+			if by, ok := held[fmt.Sprint(node, " port ", b.Port())]; ok && wish.Host == 0 {
+				t.Fatalf("%s was given port %v, which %s holds on %s", p.ID, b.Port(), by, node)
+			}
+		}
+	}
+}
+
+// consistent fails where two placements hold one thing, or where what the
+// ledger keeps summed up is not the sum of its records.
+func consistent(t fataler, l *Ledger) {
+	t.Helper()
+	holder, names := map[string]string{}, map[string]string{}
+	for _, p := range l.placements {
+		for _, thing := range append(things(p.Node, &p.Grant), "name "+p.Name) {
+			if other, ok := holder[thing]; ok {
+				t.Fatalf("%s and %s both hold %s", other, p.ID, thing)
+			}
+			holder[thing] = p.ID
+		}
+		names[p.Name] = p.ID
+		if l.nodes[p.Node].held[p.ID] != p {
+			t.Fatalf("placement %s is not on its node", p.ID)
+		}
+	}
+	if !maps.Equal(names, l.names) {
+		t.Fatalf("names: %v are kept, %v would be right", l.names, names)
+	}
+	summed(t, l)
+	if len(l.memos.order) != len(l.memos.byID) || len(l.memos.order) > maxMemos || len(l.expired) > maxExpired {
+		t.Fatalf("%d and %d memos, %d expired", len(l.memos.order), len(l.memos.byID), len(l.expired))
+	}
+}
+
+// summed compares the sums of every host with sums made anew.
+func summed(t fataler, l *Ledger) {
+	t.Helper()
+	ports := map[sched.Port]int32{}
+	var hosts []*sched.Host
+	for _, n := range l.Nodes() {
+		hosts = append(hosts, n.host)
+		var want sched.Held
+		for _, p := range n.held {
+			want.Add(&p.Grant)
+		}
+		for _, o := range n.Observed.Containers {
+			want.AddOutside(&o.Grant)
+		}
+		for _, p := range n.Observed.Ports {
+			want.AddPort(p)
+		}
+		if got := describe(n, &n.host.Held); got != describe(n, &want) {
+			t.Fatalf("%s: %s is kept, %s would be right", n.Name, got, describe(n, &want))
+		}
+		for p := range want.Ports() {
+			ports[p]++
+		}
+	}
+	if !slices.Equal(hosts, l.hosts) {
+		t.Fatalf("the list of hosts is not that of the nodes, by name")
+	}
+	for proto, counts := range l.ports {
+		for number := uint16(25000); counts != nil && number < 25040; number++ {
+			p := sched.Port{Number: number, Proto: proto}
+			if counts[number] != ports[p] {
+				t.Fatalf("port %v is held on %d hosts, %d are counted", p, ports[p], counts[number])
+			}
+		}
+	}
+}
+
+// describe says everything that is summed up as held on a node.
+func describe(n *Node, h *sched.Held) string {
+	var gpus, ports []string
+	for _, c := range n.Capacity.Cards {
+		if h.HasGPU(c.UUID) {
+			gpus = append(gpus, c.UUID)
+		}
+	}
+	for p := range h.Ports() {
+		ports = append(ports, fmt.Sprint(p.Number, "/", p.Proto))
+	}
+	slices.Sort(ports)
+	var held []string
+	say := func(format string, amount any) {
+		if v := reflect.ValueOf(amount); v.IsValid() && !v.IsZero() {
+			held = append(held, fmt.Sprintf(format, amount))
+		}
+	}
+	say("cores %s", h.Cores.String())
+	say("%d thousandths", h.MilliCPU)
+	say("%d bytes", h.Memory)
+	say("%d containers", h.Containers)
+	say("%d sharing", h.Sharers)
+	say("GPUs %v", gpus)
+	say("ports %v", ports)
+	return strings.Join(held, ", ")
+}
+
+func FuzzApply(f *testing.F) {
+	for _, c := range []Command{
+		{}, {Register: &Register{Node: "n1", Name: "gpu1"}}, {Observe: &Observe{Node: "n2", Closed: "drained"}},
+		place("p3", "db", sched.Request{MilliCPU: 1000, Ports: []sched.PortWish{{Proto: "udp"}}}),
+		{ID: "r1", Release: &Release{Placement: "p1", Expired: true}}, {Rename: &Rename{Placement: "p1", Name: "x"}},
+		{Configure: withBuffer(2)}, {AddToken: &Token{Hash: "h", Uses: 1}}, {UseToken: &UseToken{Hash: "h"}},
+	} {
+		data, err := Encode(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l := full(t)
+		l.Apply(l.Index()+1, start(), data)
+		l.Apply(l.Index()+1, start(), data)
+		consistent(t, l)
+		if got, want := saved(t, restored(t, l)), saved(t, l); string(got) != string(want) {
+			t.Fatalf("got  %s\nwant %s", got, want)
+		}
+	})
+}

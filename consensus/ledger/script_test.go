@@ -1,0 +1,225 @@
+package ledger
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+// script carries out the commands of a golden history:
+//
+//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
+//	observe NODE [closed=WORD] [port=N/PROTO]… [image=REF]… [outsider=ID:NAME:CORES:MEMORY:GPU]…
+//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME]
+//	confirm PLACEMENT CONTAINER
+//	release PLACEMENT [expired]
+//	rename PLACEMENT NAME
+//	configure [buffer=CORES:MEMORY] [start=PORT]
+//	token HASH USES MINUTES
+//	use HASH
+//	raw TEXT             an entry of these very bytes
+//	resolve REF
+//	wait MINUTES         the leader's clock goes on
+//	restart              the replica is replaced by one restored from its snapshot
+//
+// Commands take id=REQUEST. In a word "_" stands for a space.
+type script struct {
+	t      *testing.T
+	ledger *Ledger
+	at     time.Time
+}
+
+// args are the words of a command: those in order, and those with a key.
+type args struct {
+	t     *testing.T
+	words []string
+	keys  map[string][]string
+}
+
+func (s *script) run(words []string) string {
+	a := args{t: s.t, keys: map[string][]string{}}
+	for _, w := range words[1:] {
+		w = strings.ReplaceAll(w, "_", " ")
+		if key, value, ok := strings.Cut(w, "="); ok && words[0] != "raw" {
+			a.keys[key] = append(a.keys[key], value)
+		} else {
+			a.words = append(a.words, w)
+		}
+	}
+	switch words[0] {
+	case "raw":
+		return s.apply([]byte(strings.Join(a.words, " ")))
+	case "resolve":
+		return s.resolve(a.word(0))
+	case "wait":
+		s.at = s.at.Add(time.Duration(a.number(a.word(0))) * time.Minute)
+		return "it is " + s.at.Format(time.TimeOnly)
+	case "restart":
+		s.ledger = s.restarted()
+		return "ok"
+	}
+	data, err := Encode(a.command(words[0]))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.apply(data)
+}
+
+func (s *script) apply(data []byte) string {
+	r := s.ledger.Apply(s.ledger.Index()+1, s.at, data)
+	switch {
+	case r.Refusal != nil:
+		return "refused, " + string(r.Refusal.Code) + ": " + r.Refusal.Message
+	case r.Placement != nil:
+		return "ok: " + r.Placement.ID
+	}
+	return "ok"
+}
+
+func (s *script) resolve(ref string) string {
+	target, refused := s.ledger.Resolve(ref)
+	if refused != nil {
+		return "refused, " + string(refused.Code) + ": " + refused.Message
+	}
+	return target.Name + " on " + s.ledger.Node(target.Node).Name + ", container " + strconv.Quote(target.Container)
+}
+
+func (s *script) restarted() *Ledger {
+	before, fresh := saved(s.t, s.ledger), restored(s.t, s.ledger)
+	if !bytes.Equal(saved(s.t, fresh), before) {
+		s.t.Fatalf("restored from\n%s\ninto\n%s", before, saved(s.t, fresh))
+	}
+	return fresh
+}
+
+func (a args) command(verb string) Command {
+	c := Command{ID: a.key("id")}
+	switch verb {
+	case "register":
+		c.Register = a.register()
+	case "observe":
+		c.Observe = a.observe()
+	case "reserve":
+		c.Reserve = &Reserve{
+			Placement: a.word(0), Name: a.word(1), Image: "debian",
+			Request: a.request(), Candidates: strings.Split(a.key("on"), ","),
+		}
+	case "confirm":
+		c.Confirm = &Confirm{a.word(0), a.word(1)}
+	case "release":
+		c.Release = &Release{a.word(0), len(a.words) > 1 && a.word(1) == "expired"}
+	case "rename":
+		c.Rename = &Rename{a.word(0), a.word(1)}
+	case "configure":
+		c.Configure = a.settings()
+	case "token":
+		life := time.Duration(a.number(a.word(2))) * time.Minute
+		c.AddToken = &Token{Hash: a.word(0), Uses: int(a.number(a.word(1))), Expires: start().Add(life)}
+	case "use":
+		c.UseToken = &UseToken{a.word(0)}
+	default:
+		a.t.Fatalf("no such command: %s", verb)
+	}
+	return c
+}
+
+func (a args) register() *Register {
+	r := &Register{Node: a.word(0), Name: a.word(1), Address: a.word(1) + ":2377"}
+	r.Capacity = Capacity{Cores: a.cores(a.key("cores")), Memory: a.number(a.key("memory"))}
+	for _, card := range a.keys["card"] {
+		uuid, model, _ := strings.Cut(card, ":")
+		r.Capacity.Cards = append(r.Capacity.Cards, sched.Card{UUID: uuid, Model: model})
+	}
+	return r
+}
+
+func (a args) observe() *Observe {
+	o := &Observe{Node: a.word(0), Closed: a.key("closed"), Images: a.keys["image"]}
+	for _, text := range a.keys["port"] {
+		number, proto, _ := strings.Cut(text, "/")
+		o.Ports = append(o.Ports, sched.Port{Number: uint16(a.number(number)), Proto: proto})
+	}
+	for _, text := range a.keys["outsider"] {
+		f := append(strings.Split(text, ":"), "", "", "", "")
+		g := sched.Grant{Cores: a.cores(f[2]), Memory: a.number(f[3])}
+		if f[4] != "" {
+			g.GPUs = []string{f[4]}
+		}
+		o.Containers = append(o.Containers, Outsider{ID: f[0], Name: f[1], Image: "debian", Grant: g})
+	}
+	return o
+}
+
+func (a args) request() sched.Request {
+	r := sched.Request{
+		MilliCPU: a.number(a.key("cpu")), Cores: a.cores(a.key("cores")), Memory: a.number(a.key("memory")),
+		AllGPUs: a.key("gpus") == "all", Host: a.key("host"),
+	}
+	for _, text := range a.keys["gpu"] {
+		if uuid, ok := strings.CutPrefix(text, "uuid:"); ok {
+			r.GPUs = append(r.GPUs, sched.GPUWish{UUID: uuid})
+		} else {
+			r.GPUs = append(r.GPUs, sched.GPUWish{Model: text})
+		}
+	}
+	for _, text := range a.keys["port"] {
+		numbers, proto, _ := strings.Cut(text, "/")
+		host, container, both := strings.Cut(numbers, ":")
+		if !both {
+			host, container = "", host
+		}
+		r.Ports = append(r.Ports, sched.PortWish{Host: uint16(a.number(host)), Container: uint16(a.number(container)), Proto: proto})
+	}
+	return r
+}
+
+func (a args) settings() *settings.Settings {
+	set := settings.Default()
+	cores, memory, _ := strings.Cut(a.key("buffer"), ":")
+	set.Buffer = settings.Buffer{Cores: int(a.number(cores)), Memory: a.number(memory)}
+	if first := a.number(a.key("start")); first > 0 {
+		set.StartPort = uint16(first)
+	}
+	return &set
+}
+
+func (a args) word(i int) string {
+	a.t.Helper()
+	if i >= len(a.words) {
+		a.t.Fatalf("a word is missing after %v", a.words)
+	}
+	return a.words[i]
+}
+
+func (a args) key(name string) string {
+	if v := a.keys[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (a args) number(text string) int64 {
+	a.t.Helper()
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+func (a args) cores(text string) sched.CPUSet {
+	a.t.Helper()
+	s, err := sched.ParseCPUSet(text)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,103 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"ddocker/consensus/ledger"
+)
+
+// Propose has the cluster carry out a command and returns its result and log
+// index; the command is then durable, but this replica may not have applied it
+// yet (see Wait). The command is sent again until one answer comes back, so it
+// must have a request ID unless repeating it does no harm.
+//
+// While no leader answers Propose holds the command for five seconds and then
+// returns a *NoLeaderError. A refusal by the ledger is in the result.
+func (c *Consensus) Propose(ctx context.Context, cmd ledger.Command) (ledger.Result, uint64, error) {
+	data, err := ledger.Encode(cmd)
+	if err != nil {
+		return ledger.Result{}, 0, err
+	}
+	if len(data) > maxCommand {
+		return ledger.Result{}, 0, fmt.Errorf("propose: the command has %d bytes, at most %d are allowed", len(data), maxCommand)
+	}
+	ans, err := c.atLeader(ctx, request{Op: opPropose, Data: data})
+	if err != nil {
+		return ledger.Result{}, 0, fmt.Errorf("propose: %w", err)
+	}
+	return ans.Result, ans.Index, nil
+}
+
+// atLeader has the leader answer a request, wherever it is and as often as it
+// moves, for five seconds and one attempt.
+func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
+	until := time.Now().Add(holdLeaderless)
+	hint := ""
+	var last error
+	for {
+		elected := c.elected.next()
+		if id := c.whoLeads(hint); id != "" {
+			ans, err := c.ask(ctx, id, attemptTimeout, req)
+			if err == nil && ans.Retry == "" {
+				return ans, ans.failure()
+			}
+			hint, last = ans.Leader, err
+			if err == nil {
+				last = errors.New(ans.Retry)
+			}
+		}
+		if err := c.hold(ctx, elected, until); err != nil {
+			if errors.Is(err, errHeldLong) {
+				err = c.noLeader(last)
+			}
+			return answer{}, err
+		}
+	}
+}
+
+// errHeldLong ends a hold for a leader.
+var errHeldLong = errors.New("held for long enough")
+
+// hold waits for a while, or for news of a leader.
+func (c *Consensus) hold(ctx context.Context, elected <-chan struct{}, until time.Time) error {
+	if !time.Now().Before(until) {
+		return errHeldLong
+	}
+	pause := time.NewTimer(50*time.Millisecond + rand.N(100*time.Millisecond))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-elected:
+		return nil
+	case <-c.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// whoLeads returns the node to ask: the leader, whom another node said to lead,
+// or, for a node that raft has not reached yet, any live member.
+func (c *Consensus) whoLeads(hint string) string {
+	if id, ok := c.Leader(); ok {
+		return id
+	}
+	if hint != "" {
+		return hint
+	}
+	var alive []string
+	for _, m := range c.cfg.Members() {
+		if m.Alive && m.ID != c.cfg.ID {
+			alive = append(alive, m.ID)
+		}
+	}
+	if len(alive) == 0 {
+		return ""
+	}
+	return alive[rand.N(len(alive))]
+}

@@ -1,0 +1,141 @@
+package consensus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"ddocker/consensus/ledger"
+)
+
+// What one node may ask another. Any node answers hello; the others are for
+// the leader.
+const (
+	opHello    = "hello"
+	opPropose  = "propose"
+	opRead     = "read"
+	opTransfer = "transfer"
+)
+
+// request is the body of a forwarded call.
+type request struct {
+	Op   string `json:"op"`
+	Data []byte `json:"data,omitempty"` // propose: the encoded command
+	Node string `json:"node,omitempty"` // transfer: to whom; empty for any
+}
+
+// answer is what comes back.
+type answer struct {
+	// Retry says why the request was not carried out, or may not have been.
+	Retry  string `json:"retry,omitempty"`
+	Leader string `json:"leader,omitempty"` // with Retry: who leads, if known
+	Error  string `json:"error,omitempty"`  // carried out, and failed
+
+	Index   uint64        `json:"index,omitempty"`   // propose, read
+	Result  ledger.Result `json:"result,omitzero"`   // propose
+	Term    uint64        `json:"term,omitempty"`    // hello: the node's term
+	Applied uint64        `json:"applied,omitempty"` // hello: the last command in the node's ledger
+}
+
+func (a answer) failure() error {
+	if a.Error == "" {
+		return nil
+	}
+	return errors.New(a.Error)
+}
+
+// Serve answers what another node's Forward carried here. It returns within
+// three seconds; an error means that the body made no sense.
+func (c *Consensus) Serve(ctx context.Context, from string, body []byte) ([]byte, error) {
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("serve consensus call from %s: %d bytes are too many", from, len(body))
+	}
+	var req request
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("serve consensus call from %s: %w", from, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return json.Marshal(c.carryOut(ctx, req))
+}
+
+// ask sends a request to one node, which may be this one.
+func (c *Consensus) ask(ctx context.Context, id string, limit time.Duration, req request) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if id == c.cfg.ID {
+		return c.carryOut(ctx, req), nil
+	}
+	body, err := json.Marshal(req)
+	if err != nil {
+		return answer{}, fmt.Errorf("encode consensus call: %w", err)
+	}
+	body, err = c.cfg.Forward(ctx, id, body)
+	if err != nil {
+		return answer{}, err
+	}
+	var ans answer
+	if err := json.Unmarshal(body, &ans); err != nil {
+		return answer{}, fmt.Errorf("decode answer of %s: %w", id, err)
+	}
+	return ans, nil
+}
+
+func (c *Consensus) carryOut(ctx context.Context, req request) answer {
+	r := c.raft.Load()
+	if r == nil {
+		return answer{Retry: "the node is starting"}
+	}
+	var ans answer
+	var err error
+	switch req.Op {
+	case opHello:
+		return answer{Term: r.CurrentTerm(), Applied: c.Applied()}
+	case opPropose:
+		ans, err = c.apply(ctx, r, req.Data)
+	case opRead:
+		ans.Index, err = c.readIndex(ctx)
+	case opTransfer:
+		err = c.transfer(ctx, r, req.Node)
+	default:
+		return answer{Error: fmt.Sprintf("the node knows no call %q: upgrade ddocker on it", req.Op)}
+	}
+	if refused := (refusal)(""); errors.As(err, &refused) {
+		return answer{Error: err.Error()}
+	}
+	if err != nil {
+		leader, _ := c.Leader()
+		return answer{Retry: err.Error(), Leader: leader}
+	}
+	return ans
+}
+
+// apply appends a command to the log and waits until the leader's ledger has it.
+func (c *Consensus) apply(ctx context.Context, r *raft.Raft, data []byte) (answer, error) {
+	if r.State() != raft.Leader {
+		return answer{}, raft.ErrNotLeader
+	}
+	var future raft.ApplyFuture
+	err := c.commits.follow(ctx, func() raft.Future {
+		future = r.Apply(data, attemptTimeout)
+		return future
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	res, ok := future.Response().(ledger.Result)
+	if !ok {
+		return answer{}, fmt.Errorf("unexpected result %T", future.Response())
+	}
+	return answer{Index: future.Index(), Result: res}, nil
+}
+
+// refusal is a reason for which asking again is useless.
+type refusal string
+
+// Error returns the reason.
+func (r refusal) Error() string { return string(r) }

@@ -1,0 +1,203 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"ddocker/test/vnet"
+)
+
+// onDisk returns a node that keeps its log in dir, as a cluster of its own.
+func onDisk(t *testing.T, dir string) *node {
+	c := &cluster{t: t, net: vnet.New(1)}
+	n := c.add("n1", "10.0.0.1")
+	n.dir = dir
+	return n
+}
+
+// fill founds a cluster in dir and writes so many entries to its log.
+func fill(t *testing.T, dir string, entries int) {
+	synctest.Test(t, func(t *testing.T) {
+		n := onDisk(t, dir)
+		n.open()
+		if err := n.Found(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n.run()
+		for i := range entries {
+			n.propose(write(uint16(i + 1)))
+		}
+		n.halt()
+	})
+}
+
+// config is enough for Open, which uses no network.
+func config(dir string) Config {
+	return Config{
+		ID: "n1", Dir: dir,
+		Address: func() string { return "10.0.0.1:7722" },
+		Streams: closedListener{},
+		Dial:    func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed },
+		Resolve: func(string) (string, bool) { return "", false },
+		Forward: func(context.Context, string, []byte) ([]byte, error) { return nil, net.ErrClosed },
+		Members: func() []Member { return nil },
+	}
+}
+
+type closedListener struct{}
+
+func (closedListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (closedListener) Close() error              { return nil }
+func (closedListener) Addr() net.Addr            { return address("10.0.0.1:7722") }
+
+func TestALogOnDiskSurvivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 20)
+	synctest.Test(t, func(t *testing.T) {
+		n := onDisk(t, dir)
+		n.open()
+		if n.Fresh() {
+			t.Error("the stores are fresh")
+		}
+		n.run()
+		if err := n.Read(t.Context()); err != nil || n.value() != 20 {
+			t.Errorf("value %d, error %v", n.value(), err)
+		}
+		n.halt()
+	})
+}
+
+func TestASecondProcessOnTheSameDirectoryIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Open(config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(config(dir))
+	want := fmt.Sprintf("another agent runs on %s (pid %d)", dir, os.Getpid())
+	if err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := first.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if second, err := Open(config(dir)); err != nil {
+		t.Errorf("when the first has ended: %v", err)
+	} else if err := second.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADamagedLogIsSetAside(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		damage func(file []byte) []byte
+	}{
+		{"cut off in the middle", func(b []byte) []byte { return b[:len(b)/2] }},
+		{"overwritten at the start", func(b []byte) []byte { clear(b[:8192]); return b }},
+		{"overwritten behind the start", func(b []byte) []byte { clear(b[8192:]); return b }},
+		{"full of noise", func(b []byte) []byte {
+			for i := 8192; i < len(b); i++ {
+				b[i] = byte(i * 7)
+			}
+			return b
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			fill(t, dir, 200)
+			harm(t, filepath.Join(dir, logFile), c.damage)
+			_, err := Open(config(dir))
+			var damaged *DamagedError
+			if !errors.As(err, &damaged) {
+				t.Fatalf("error %v", err)
+			}
+			if !strings.Contains(err.Error(), "ddocker agent --join") {
+				t.Errorf("the error names no next command: %v", err)
+			}
+			for _, name := range []string{logFile, snapshotsDir} {
+				if _, err := os.Stat(filepath.Join(damaged.Aside, name)); err != nil {
+					t.Error(err)
+				}
+			}
+			expectFresh(t, dir)
+		})
+	}
+}
+
+// Bolt panics in a goroutine of its own on some damage, which would end the
+// test: whatever becomes of the file, Open returns.
+func TestNoDamageEndsTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 200)
+	whole, err := os.ReadFile(filepath.Join(dir, logFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	pages := len(whole) / page
+	for trial := range 80 {
+		dir, b := t.TempDir(), slices.Clone(whole)
+		at := rand.N(pages) * page
+		switch trial % 4 {
+		case 0:
+			b = b[:rand.N(len(b))]
+		case 1:
+			copy(b[at:], whole[rand.N(pages)*page:][:page])
+		case 2:
+			for i := range page {
+				b[at+i] = byte(rand.N(256))
+			}
+		case 3:
+			for range 20 {
+				b[rand.N(len(b))] ^= 1 << rand.N(8)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, logFile), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := Open(config(dir))
+		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
+			t.Errorf("trial %d: %v", trial, err)
+		}
+		if err == nil {
+			opened.stores.close() // the damage was where nothing is kept
+		}
+	}
+}
+
+func harm(t *testing.T, path string, damage func([]byte) []byte) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, damage(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expectFresh(t *testing.T, dir string) {
+	again, err := Open(config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !again.Fresh() {
+		t.Error("the new stores are not fresh")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := again.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/docker/docker/api/types/system"
+)
+
+// Capacity is what an engine has to give to containers.
+type Capacity struct {
+	EngineID      string // the engine's own; cloned machines share it
+	EngineVersion string // such as 28.5.2
+	Cores         []int  // CPU ids that its containers may use, ascending
+	Memory        int64  // bytes
+	GPURuntime    bool   // containers may ask for GPUs
+}
+
+// Capacity asks the engine what it has. The cores of an engine on this machine
+// are those of its process, as containers inherit them; another engine, or one
+// whose process cannot be seen, is believed to have the first of the NCPU it
+// tells.
+func (e *Engine) Capacity(ctx context.Context) (Capacity, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, err := e.docker(ctx)
+	if err != nil {
+		return Capacity{}, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return Capacity{}, fmt.Errorf("ask engine for its capacity: %w", err)
+	}
+	process := e.process(ctx)
+	cores := process.cores()
+	if len(cores) == 0 {
+		for id := range info.NCPU {
+			cores = append(cores, id)
+		}
+	}
+	return Capacity{
+		EngineID:      info.ID,
+		EngineVersion: info.ServerVersion,
+		Cores:         cores,
+		Memory:        info.MemTotal,
+		GPURuntime:    tellsGPUs(info) || process.inPath("nvidia-container-runtime-hook"),
+	}, nil
+}
+
+// tellsGPUs reports whether the engine itself names a way to GPUs: a runtime
+// called nvidia, or devices it found through CDI (from API 1.50 on).
+func tellsGPUs(info system.Info) bool {
+	_, runtime := info.Runtimes["nvidia"]
+	return runtime || slices.ContainsFunc(info.DiscoveredDevices, func(d system.DeviceInfo) bool {
+		return strings.HasPrefix(d.ID, "nvidia.com/gpu")
+	})
+}

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+)
+
+// maxReply bounds the replies that are read whole, in bytes.
+const maxReply = 1 << 20
+
+// Create asks the engine for a container by that name, with exactly the bytes
+// of body, which is written in API version (the engine's newest when empty).
+// It returns the engine's own status and reply, refusals too.
+//
+// An error means that no answer came, and nothing else: the engine may have
+// created the container, or do so later, as it carries on when its caller is
+// gone. So cancel ctx only on shutdown, and give nothing of the container's
+// away after an error. Without a cancel, Create waits ten minutes.
+func (e *Engine) Create(ctx context.Context, name, version string, body []byte) (status int, reply []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	if version == "" {
+		d, err := e.speak(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		version = d.max
+	}
+	u := fmt.Sprintf("http://docker/v%s/containers/create?name=%s", version, url.QueryEscape(name))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, fmt.Errorf("create container: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := e.RoundTripper().RoundTrip(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("create container: %w", err)
+	}
+	defer resp.Body.Close()
+	reply, err = io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return 0, nil, fmt.Errorf("read reply to create: %w", err)
+	}
+	return resp.StatusCode, reply, nil
+}
+
+// Remove removes a container by its ID or name, a running one only by force,
+// and with it, if volumes is set, its anonymous volumes. See IsNotFound.
+func (e *Engine) Remove(ctx context.Context, id string, force, volumes bool) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	c, err := e.docker(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.ContainerRemove(ctx, id, container.RemoveOptions{Force: force, RemoveVolumes: volumes}); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	return nil
+}
+
+// SetCores moves a container, running or not, onto these CPU ids. No cores
+// means that it keeps the ones it has: Docker knows no way back to unpinned.
+func (e *Engine) SetCores(ctx context.Context, id string, cores []int) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, err := e.docker(ctx)
+	if err != nil {
+		return err
+	}
+	update := container.UpdateConfig{Resources: container.Resources{CpusetCpus: formatCPUs(cores)}}
+	if _, err := c.ContainerUpdate(ctx, id, update); err != nil {
+		return fmt.Errorf("set cores of container %s: %w", id, err)
+	}
+	e.inspected.drop(id)
+	return nil
+}
+
+// IsNotFound reports whether err is the engine's answer that there is no such
+// container or image.
+func IsNotFound(err error) bool { return errdefs.IsNotFound(err) }

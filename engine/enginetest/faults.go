@@ -1,0 +1,147 @@
+package enginetest
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Op is a kind of request, for the knobs.
+type Op string
+
+// The kinds of requests. Read is everything that changes nothing.
+const (
+	Create Op = "create"
+	Start  Op = "start"
+	Stop   Op = "stop" // and kill
+	Remove Op = "remove"
+	Rename Op = "rename"
+	Update Op = "update"
+	Exec   Op = "exec"   // create, start and resize of one
+	Change Op = "change" // of images
+	Read   Op = "read"
+)
+
+// SetLatency makes each op take d more before it happens, from now on.
+func (t *Twin) SetLatency(op Op, d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.latency[op] = d
+}
+
+// Hang makes the engine accept connections and requests, and answer none.
+func (t *Twin) Hang() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gate == nil {
+		t.gate = make(chan struct{})
+	}
+}
+
+// Unhang ends a Hang: what was asked meanwhile is done now, whether its caller
+// still waits or not.
+func (t *Twin) Unhang() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gate != nil {
+		close(t.gate)
+		t.gate = nil
+	}
+}
+
+// FailAfterSuccess makes the next op that succeeds answer 500 nevertheless.
+// Further calls add up.
+func (t *Twin) FailAfterSuccess(op Op) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lies[op]++
+}
+
+// Restart is a crash and restart of the engine with live restore: connections
+// are cut, changes under way are dropped, containers run on.
+func (t *Twin) Restart() {
+	t.mu.Lock()
+	conns := t.conns
+	t.conns = map[net.Conn]bool{}
+	close(t.life)
+	t.life = make(chan struct{})
+	t.mu.Unlock()
+	for conn := range conns {
+		conn.Close()
+	}
+}
+
+// reply is what the engine answers: a status and what goes into JSON, or no
+// body when that is nil.
+type reply struct {
+	status int
+	body   any
+}
+
+// perform carries do out under the lock, after the op's latency and not while
+// the engine hangs. It returns false when there is nobody to answer any more:
+// the caller has gone, whom do does not need, or the engine restarted.
+func (t *Twin) perform(ctx context.Context, op Op, do func() reply) (reply, bool) {
+	t.mu.Lock()
+	if t.gate == nil && t.latency[op] == 0 {
+		defer t.mu.Unlock()
+		return t.finish(op, do), true
+	}
+	life := t.life
+	t.mu.Unlock()
+	done := make(chan reply, 1)
+	t.tasks.Go(func() {
+		if t.await(life, op) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if life == t.life {
+				done <- t.finish(op, do)
+			}
+		}
+	})
+	select {
+	case r := <-done:
+		return r, true
+	case <-ctx.Done():
+	case <-life:
+	}
+	return reply{}, false
+}
+
+// finish runs with the lock held.
+func (t *Twin) finish(op Op, do func() reply) reply {
+	r := do()
+	if r.status < http.StatusMultipleChoices && t.lies[op] > 0 {
+		t.lies[op]--
+		return refuse(http.StatusInternalServerError, "server error after the fact")
+	}
+	return r
+}
+
+// await returns true when op's time has come, false when the engine's life
+// ended before.
+func (t *Twin) await(life chan struct{}, op Op) bool {
+	t.mu.Lock()
+	timer := time.NewTimer(t.latency[op])
+	t.mu.Unlock()
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-life:
+		return false
+	}
+	for {
+		t.mu.Lock()
+		gate := t.gate
+		t.mu.Unlock()
+		if gate == nil {
+			return true
+		}
+		select {
+		case <-gate:
+		case <-life:
+			return false
+		}
+	}
+}

@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ddocker/consensus"
+	"ddocker/consensus/ledger"
+	"ddocker/identity"
+)
+
+// Files in the data directory beside the log.
+const (
+	dirTLS       = "tls"        // ca.pem, cert.pem, key.pem: also a client's DOCKER_CERT_PATH
+	dirRaft      = "raft"       // consensus' own
+	fileKey      = "gossip.key" // 32 bytes
+	fileCAKey    = "ca-key.pem" // on voters only
+	fileFounding = "founding"   // there from the first line of founding to the last
+)
+
+// certificateLife is how long a node's certificate lasts; half of it is left
+// when it is renewed.
+const certificateLife = 365 * 24 * time.Hour
+
+// maxMessage bounds what nodes say to each other while joining, in bytes.
+const maxMessage = 1 << 20
+
+// joinRequest asks for membership. The token stands for the right to it.
+type joinRequest struct {
+	Token   string
+	CSR     []byte
+	Name    string
+	Address string // that the node advertises
+}
+
+// joinReply makes the asker a node.
+type joinReply struct {
+	Cert, CA  []byte
+	GossipKey []byte
+	Peers     map[string]string // addresses by node ID
+}
+
+// enter makes sure that the data directory belongs to a node: by its own past,
+// by founding a cluster, or by joining one.
+func enter(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
+	if err := os.MkdirAll(filepath.Join(cfg.DataDir, dirRaft), 0o700); err != nil {
+		return nil, err
+	}
+	id, err := identity.Load(filepath.Join(cfg.DataDir, dirTLS))
+	switch {
+	case err == nil:
+		return id, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case cfg.Join != "" && cfg.Token == "":
+		return nil, fmt.Errorf("to join %s a token is needed: run \"ddocker token\" there and give it with --token", cfg.Join)
+	case cfg.Token != "" && cfg.Join == "":
+		return nil, errors.New("--token needs --join: which host is to be asked?")
+	case cfg.Join != "":
+		return join(ctx, cfg)
+	}
+	return found(cfg)
+}
+
+// found makes the certificates of a new cluster. The rest of founding needs the
+// log, and is repeated from here after a crash: see agent.finishFounding.
+func found(cfg *agentConfig) (*identity.Identity, error) {
+	ca, err := identity.NewAuthority(identity.NewID())
+	if err != nil {
+		return nil, err
+	}
+	caKey, err := ca.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	key := make([]byte, 32)
+	rand.Read(key)
+	for name, text := range map[string][]byte{fileFounding: nil, fileKey: key, fileCAKey: caKey} {
+		if err := writeDurably(filepath.Join(cfg.DataDir, name), text); err != nil {
+			return nil, fmt.Errorf("found a cluster: %w", err)
+		}
+	}
+	return identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, []byte, error) {
+		cert, err := ca.Sign(csr, subject(identity.NewID(), cfg.Name, cfg.Advertise))
+		return cert, ca.CertPEM(), err
+	})
+}
+
+func subject(id, name, address string) identity.Subject {
+	hosts := []string{name, "localhost"}
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		hosts = append(hosts, host)
+	}
+	return identity.Subject{NodeID: id, Name: name, Hosts: hosts, Life: certificateLife}
+}
+
+// join asks a host of the cluster for membership.
+func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
+	token, err := identity.ParseToken(cfg.Token)
+	if err != nil {
+		return nil, err
+	}
+	addr := withPort(cfg.Join)
+	var reply joinReply
+	id, err := identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, []byte, error) {
+		request := joinRequest{Token: cfg.Token, CSR: csr, Name: cfg.Name, Address: cfg.Advertise}
+		if err := askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); err != nil {
+			return nil, nil, fmt.Errorf("join the cluster of %s: %w", cfg.Join, err)
+		}
+		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
+			return nil, nil, err
+		}
+		return reply.Cert, reply.CA, loadPeers(cfg.DataDir).learn(reply.Peers)
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Logger.Info("joined the cluster", "cluster", id.Cluster(), "by", cfg.Join)
+	return id, nil
+}
+
+func askToJoin(ctx context.Context, n network, addr string, config *tls.Config, request joinRequest, reply *joinReply) error {
+	transport := &http.Transport{
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialTLS(ctx, n, addr, config) },
+	}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	return post(ctx, transport, "https://node.ddocker.internal/ddocker/join", request, reply)
+}
+
+// post sends a message to a node and reads its reply.
+func post(ctx context.Context, to http.RoundTripper, url string, message, reply any) error {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := to.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		var m struct{ Message string }
+		if json.Unmarshal(text, &m); m.Message == "" {
+			m.Message = resp.Status
+		}
+		return errors.New(m.Message)
+	}
+	return json.Unmarshal(text, reply)
+}
+
+func withPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(host, defaultPort)
+}
+
+// finishFounding makes the log of a new cluster and seeds its settings. It does
+// nothing in a cluster that was founded before.
+func (a *agent) finishFounding(ctx context.Context) error {
+	marker := filepath.Join(a.cfg.DataDir, fileFounding)
+	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if a.cfg.settings != nil {
+		command := ledger.Command{ID: "founding", Configure: &a.cfg.settings.Settings}
+		if _, _, err := a.log.Propose(ctx, command); err != nil {
+			return fmt.Errorf("seed the cluster's settings: %w", err)
+		}
+	}
+	if err := os.Remove(marker); err != nil {
+		return err
+	}
+	a.cfg.Logger.Info("founded a cluster of one; other machines join with ddocker agent --join HOST --token TOKEN, and \"ddocker token\" prints a token",
+		"cluster", a.id.Cluster(), "host", a.cfg.Advertise)
+	return nil
+}
+
+// foundLog makes this node the first voter, where founding has begun.
+func (a *agent) foundLog(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(a.cfg.DataDir, fileFounding)); err != nil || !a.log.Fresh() {
+		return nil
+	}
+	return a.log.Found(ctx)
+}
+
+// authority returns the cluster's CA if this node has its key, else nil.
+func (a *agent) authority() *identity.Authority {
+	key, err := os.ReadFile(filepath.Join(a.cfg.DataDir, fileCAKey))
+	if err != nil {
+		return nil
+	}
+	ca, err := identity.ParseAuthority(a.id.CAPEM(), key)
+	if err != nil {
+		a.cfg.Logger.Error("the cluster's CA key cannot be read; delete it, and it is fetched again", "file", fileCAKey, "err", err)
+		return nil
+	}
+	return ca
+}
+
+// admit answers a joining machine: from here if this node has the CA key, else
+// from a voter.
+func (a *agent) admit(ctx context.Context, request joinRequest) (*joinReply, error) {
+	ca := a.authority()
+	if ca == nil {
+		return askVoters[joinReply](ctx, a, "/rpc/join", request)
+	}
+	token, err := identity.ParseToken(request.Token)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.nameFree(request.Name); err != nil {
+		return nil, err
+	}
+	result, _, err := a.log.Propose(ctx, ledger.Command{ID: identity.NewID(), UseToken: &ledger.UseToken{Hash: token.Hash()}})
+	if err != nil {
+		return nil, err
+	}
+	if result.Refusal != nil {
+		return nil, result.Refusal
+	}
+	id := identity.NewID()
+	cert, err := ca.Sign(request.CSR, subject(id, request.Name, request.Address))
+	if err != nil {
+		return nil, err
+	}
+	a.cfg.Logger.Info("admitted a node", "node", request.Name, "address", request.Address, "id", id)
+	return &joinReply{Cert: cert, CA: ca.CertPEM(), GossipKey: a.gossipKey, Peers: a.addresses()}, nil
+}
+
+func (a *agent) nameFree(name string) error {
+	var taken *ledger.Node
+	a.log.View(func(l *ledger.Ledger) { taken = l.NodeNamed(name) })
+	if taken != nil {
+		return fmt.Errorf("a node named %s is already in the cluster, at %s: start this one with another --name", name, taken.Address)
+	}
+	return nil
+}
+
+// askVoters asks the voters one after another until one answers.
+func askVoters[T any](ctx context.Context, a *agent, path string, message any) (*T, error) {
+	err := errors.New("no voter is known yet: try again in a moment")
+	for _, s := range a.log.Servers() {
+		if s.ID == a.id.NodeID() || s.Role == consensus.Nonvoter {
+			continue
+		}
+		var reply T
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err = post(ctx, toNode{a.transport, s.ID}, "http://node"+path, message, &reply)
+		cancel()
+		if err == nil {
+			return &reply, nil
+		}
+	}
+	return nil, err
+}
+
+// keepCertificate renews this node's certificate when half of its life is over,
+// and fetches the CA's key once this node is a voter, so that losing the others
+// does not close the cluster to newcomers.
+func (a *agent) keepCertificate(ctx context.Context) {
+	for {
+		if err := a.fetchAuthority(ctx); err != nil {
+			a.cfg.Logger.Debug("CA key not fetched yet", "err", err)
+		}
+		if err := a.renew(ctx); err != nil {
+			a.cfg.Logger.Warn("certificate not renewed yet", "until", a.id.NotAfter(), "err", err)
+		}
+		if !sleep(ctx, time.Minute) {
+			return
+		}
+	}
+}
+
+func (a *agent) renew(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(a.id.NotBefore()) < certificateLife/2 && now.Before(a.id.NotAfter()) {
+		return nil
+	}
+	csr, err := a.id.CSR()
+	if err != nil {
+		return err
+	}
+	request := joinRequest{CSR: csr, Name: a.cfg.Name, Address: a.cfg.Advertise}
+	if ca := a.authority(); ca != nil {
+		cert, err := ca.Sign(csr, subject(a.id.NodeID(), request.Name, request.Address))
+		if err != nil {
+			return err
+		}
+		return a.id.Renew(cert)
+	}
+	reply, err := askVoters[joinReply](ctx, a, "/rpc/renew", request)
+	if err != nil {
+		return err
+	}
+	return a.id.Renew(reply.Cert)
+}
+
+// caKey carries the CA's key between voters.
+type caKey struct{ Key []byte }
+
+func (a *agent) fetchAuthority(ctx context.Context) error {
+	if !a.isVoter(a.id.NodeID()) || a.authority() != nil {
+		return nil
+	}
+	reply, err := askVoters[caKey](ctx, a, "/rpc/ca-key", struct{}{})
+	if err != nil {
+		return err
+	}
+	if _, err := identity.ParseAuthority(a.id.CAPEM(), reply.Key); err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), reply.Key)
+}
+
+func (a *agent) isVoter(id string) bool {
+	for _, s := range a.log.Servers() {
+		if s.ID == id {
+			return s.Role != consensus.Nonvoter
+		}
+	}
+	return false
+}

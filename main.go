@@ -1,0 +1,42 @@
+// Command ddocker makes the Docker Engines of many machines look like one.
+//
+//	ddocker agent               on every machine
+//	ddocker create|ps|exec|…    from any of them
+//
+// See README.md for use and ARCHITECTURE.md for how it is built.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ddocker/cli"
+	"ddocker/gpu"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := cli.Execute(ctx, cli.Env{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Getenv: os.Getenv, Version: version,
+		Extra: []*cobra.Command{agentCommand(), nvmlCommand()},
+	})
+	stop()
+	os.Exit(code)
+}
+
+// nvmlCommand is what the agent runs to read GPUs: a driver's library that
+// crashes takes this process along, and not the agent.
+func nvmlCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "nvml-child", Hidden: true, Args: cobra.NoArgs, SilenceUsage: true,
+		RunE: func(c *cobra.Command, _ []string) error { return gpu.Child(c.OutOrStdout()) },
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"ddocker/identity"
+)
+
+// network is what the agent reaches others through: the machine's own, or one in
+// memory in which a whole cluster runs.
+type network interface {
+	Listen(addr string) (net.Listener, error)
+	ListenPacket(addr string) (net.PacketConn, error)
+	Dial(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// realNetwork is the machine's.
+type realNetwork struct{}
+
+func (realNetwork) Listen(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+
+func (realNetwork) ListenPacket(addr string) (net.PacketConn, error) {
+	return net.ListenPacket("udp", addr)
+}
+
+func (realNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: 15 * time.Second}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// dialTimeout bounds connecting to a node and its TLS handshake.
+const dialTimeout = 3 * time.Second
+
+// dialTLS connects to a node. An error of it is always a dial error: nothing
+// was asked of the node yet.
+func dialTLS(ctx context.Context, n network, addr string, config *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	raw, err := n.Dial(ctx, addr)
+	if err != nil {
+		return nil, asDial(err)
+	}
+	c := tls.Client(raw, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, asDial(err)
+	}
+	return c, nil
+}
+
+func asDial(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return err
+	}
+	return &net.OpError{Op: "dial", Net: "tcp", Err: err}
+}
+
+// dial connects to a node by its ID, wherever it is now.
+func (a *agent) dial(ctx context.Context, proto, id string) (net.Conn, error) {
+	addr, ok := a.resolve(id)
+	if !ok {
+		return nil, asDial(fmt.Errorf("the address of node %s is not known yet", id))
+	}
+	return dialTLS(ctx, a.cfg.net, addr, a.id.Client(proto, id))
+}
+
+// resolve returns where a node was last heard of: by gossip, in the ledger, or
+// in an earlier life of this agent.
+func (a *agent) resolve(id string) (addr string, ok bool) {
+	if m, ok := a.gossip.Member(id); ok && m.Addr != "" {
+		return m.Addr, true
+	}
+	if addr := a.addressInLedger(id); addr != "" {
+		return addr, true
+	}
+	addr, ok = a.peers.address(id)
+	return addr, ok
+}
+
+// peerTransport returns a transport whose requests go to the node named by the
+// host of their URL, over the protocol between nodes.
+func (a *agent) peerTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			id, _, err := net.SplitHostPort(addr)
+			if err != nil {
+				return nil, asDial(err)
+			}
+			return a.dial(ctx, identity.ProtoRPC, id)
+		},
+		Protocols: protocols, DisableCompression: true,
+		MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
+	}
+}
+
+// toNode sends requests to one node, whatever host they name.
+type toNode struct {
+	transport http.RoundTripper
+	id        string
+}
+
+// RoundTrip sends one request.
+func (t toNode) RoundTrip(r *http.Request) (*http.Response, error) {
+	out := r.Clone(r.Context())
+	out.URL.Scheme, out.URL.Host = "http", t.id
+	return t.transport.RoundTrip(out)
+}
+
+// rpcConn hides from net/http that the connection is TLS: the server would close
+// it for speaking a protocol that it does not know.
+type rpcConn struct{ *tls.Conn }
+
+// rpcListener hands out the connections of other nodes.
+type rpcListener struct{ net.Listener }
+
+// Accept waits for the next.
+func (l rpcListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	secure, ok := c.(*tls.Conn)
+	if !ok {
+		c.Close()
+		return nil, errors.New("accept from a node: not a TLS connection")
+	}
+	return rpcConn{secure}, nil
+}
+
+// peerKey is the context key of the ID of the node that sent a request.
+type peerKey struct{}
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if secure, ok := c.(rpcConn); ok {
+		state := secure.ConnectionState()
+		if id, ok := identity.PeerID(&state); ok {
+			return context.WithValue(ctx, peerKey{}, id)
+		}
+	}
+	return ctx
+}
+
+func peerOf(ctx context.Context) string {
+	id, _ := ctx.Value(peerKey{}).(string)
+	return id
+}
+
+// ownAddress guesses at which address of this machine others reach it.
+func ownAddress() (string, error) {
+	// Connecting a UDP socket sends nothing; it asks the kernel for a route.
+	if c, err := net.Dial("udp4", "192.0.2.1:9"); err == nil {
+		defer c.Close()
+		return c.LocalAddr().(*net.UDPAddr).IP.String(), nil
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return "", err
+	}
+	for _, a := range list {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			return ip.IP.String(), nil
+		}
+	}
+	return "", errors.New("this machine has no address that others could reach: give one with --advertise")
+}

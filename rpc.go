@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"ddocker/identity"
+)
+
+// maxCall bounds a call of the log between nodes, in bytes.
+const maxCall = 4 << 20
+
+// rpcHandler serves the other nodes. Whoever comes here has shown a node's
+// certificate of this cluster.
+func (a *agent) rpcHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /rpc/raft", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCall))
+		if err == nil {
+			body, err = a.log.Serve(r.Context(), peerOf(r.Context()), body)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Write(body)
+	})
+	mux.HandleFunc("POST /rpc/join", answer(a.admit))
+	mux.HandleFunc("POST /rpc/renew", answer(a.reissue))
+	mux.HandleFunc("POST /rpc/ca-key", answer(a.handOutKey))
+	mux.Handle("/", a.api.Local())
+	return mux
+}
+
+// answer serves a message with a reply, both JSON.
+func answer[Q, R any](carryOut func(context.Context, Q) (R, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var message Q
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxMessage)).Decode(&message)
+		var reply R
+		if err == nil {
+			reply, err = carryOut(r.Context(), message)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			w.WriteHeader(http.StatusForbidden)
+			json.NewEncoder(w).Encode(map[string]string{"message": err.Error()})
+			return
+		}
+		json.NewEncoder(w).Encode(reply)
+	}
+}
+
+// reissue renews the certificate of the node that asks.
+func (a *agent) reissue(ctx context.Context, request joinRequest) (*joinReply, error) {
+	ca := a.authority()
+	if ca == nil {
+		return nil, errors.New("this voter does not have the CA's key yet")
+	}
+	cert, err := ca.Sign(request.CSR, subject(peerOf(ctx), request.Name, request.Address))
+	return &joinReply{Cert: cert}, err
+}
+
+// handOutKey gives the CA's key to another voter.
+func (a *agent) handOutKey(ctx context.Context, _ struct{}) (*caKey, error) {
+	ca := a.authority()
+	if ca == nil || !a.isVoter(peerOf(ctx)) {
+		return nil, errors.New("the CA's key is for voters")
+	}
+	key, err := ca.KeyPEM()
+	return &caKey{key}, err
+}
+
+// publicHandler serves clients over TLS: whoever shows a certificate of the
+// cluster may use the API, and whoever has a token may ask to join.
+func (a *agent) publicHandler() http.Handler {
+	join := answer(a.admit)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Path == "/ddocker/join" {
+			join(w, r)
+			return
+		}
+		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, `{"message":"a client certificate of this cluster is needed: see \"Remote clients\" in the README"}`+"\n")
+			return
+		}
+		a.api.ServeHTTP(w, r)
+	})
+}
+
+// forward carries a call of the log to another node.
+func (a *agent) forward(ctx context.Context, id string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node/rpc/raft", readerOf(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := toNode{a.transport, id}.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	reply, err := io.ReadAll(io.LimitReader(resp.Body, maxCall))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("node %s: %s", id, reply)
+	}
+	return reply, nil
+}
+
+// newToken makes a join token.
+func (a *agent) newToken() (text, hash string, err error) {
+	t, err := identity.NewToken(a.id.CAPEM())
+	if err != nil {
+		return "", "", err
+	}
+	return t.String(), t.Hash(), nil
+}

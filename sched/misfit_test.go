@@ -1,0 +1,63 @@
+package sched
+
+import "testing"
+
+func TestARefusalExplainsItself(t *testing.T) {
+	titans := Request{GPUs: []GPUWish{{Model: "TITAN Xp"}, {Model: "TITAN Xp"}}}
+	cores := Request{MilliCPU: 8 * Core}
+	onGPU9 := Request{MilliCPU: Core, Host: "gpu9"}
+	for _, c := range []struct {
+		want string
+		m    Misfit
+	}{
+		{"no host has joined the cluster that could take 8 cores", Misfit{Request: &cores}},
+		{
+			"no host has 2× TITAN Xp free: gpu3 is drained; gpu1 has 1× TITAN Xp free, gpu2 has 0× TITAN Xp free",
+			Misfit{&titans, []Lack{
+				{Host: "gpu2", Kind: NoGPU, Need: 2, What: "TITAN Xp"},
+				{Host: "gpu1", Kind: NoGPU, Need: 2, Free: 1, What: "TITAN Xp"},
+				{Host: "gpu3", Kind: Closed, What: "drained"},
+			}},
+		},
+		{
+			"no host has 8 cores free: a has 7 cores free, b has 7 cores free, c has 7 cores free, d has 7 cores free, and 2 more hosts likewise",
+			Misfit{&cores, []Lack{
+				{Host: "f", Kind: NoCores, Free: 7000}, {Host: "e", Kind: NoCores, Free: 7000}, {Host: "d", Kind: NoCores, Free: 7000},
+				{Host: "c", Kind: NoCores, Free: 7000}, {Host: "b", Kind: NoCores, Free: 7000}, {Host: "a", Kind: NoCores, Free: 7000},
+			}},
+		},
+		{
+			"no host has 1 core free: no host is named gpu9",
+			Misfit{&onGPU9, []Lack{{Host: "gpu1", Kind: NotAsked, What: "gpu9"}, {Host: "gpu2", Kind: NotAsked, What: "gpu9"}}},
+		},
+		{
+			"no host has 1 core free: gpu9 has 0.5 cores free",
+			Misfit{&onGPU9, []Lack{{Host: "gpu1", Kind: NotAsked, What: "gpu9"}, {Host: "gpu9", Kind: NoCores, Free: 500}}},
+		},
+		{"no host can take a container: gpu1 is drained", Misfit{&Request{}, []Lack{{Host: "gpu1", Kind: Closed, What: "drained"}}}},
+	} {
+		if got := c.m.Error(); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}
+
+func TestALackNamesHostAndResource(t *testing.T) {
+	for want, l := range map[string]Lack{
+		"gpu1 has only 4 cores in all":          {Kind: TooSmall, Free: 4000},
+		"gpu1 has only 8 GB in all":             {Kind: TooSmall, Free: 8 << 30, What: "memory"},
+		"gpu1 has only 1× TITAN Xp in all":      {Kind: TooSmall, Free: 1, What: "TITAN Xp"},
+		"gpu1 has some of cores 0-3,8 in use":   {Kind: NoCores, What: "0-3,8"},
+		"gpu1 has 1.5 GB free":                  {Kind: NoMemory, Free: 3 << 29},
+		"gpu1 has 0× GPU free":                  {Kind: NoGPU},
+		"gpu1 has no free port 80/tcp":          {Kind: NoPort, What: "free port 80/tcp"},
+		"gpu1 has no core left to share":        {Kind: NoShared},
+		"no host is named gpu1":                 {Kind: NotAsked},
+		"gpu1 is without image debian:bookworm": {Kind: Closed, What: "without image debian:bookworm"},
+	} {
+		l.Host = "gpu1"
+		if got := l.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,0 +1,291 @@
+#!/usr/bin/env bash
+# lab: several machines on one Linux box, each with its own address, host name,
+# processes and real Docker Engine, so that a cluster can be run and broken here.
+#
+#   lab.sh up N            hosts h1..hN at 10.88.0.1..N, an engine on each
+#   lab.sh image           load the tiny image busybox:latest into every engine
+#   lab.sh agents          one cluster out of all hosts: h1 founds it, the others join
+#   lab.sh agent I [FLAG…] start ddocker agent on host I, with these flags more
+#   lab.sh halt I [SIG]    send SIG (TERM) to host I's agent and wait until it ended
+#   lab.sh exec I CMD…     run CMD on host I: its network and host name, DOCKER_HOST
+#                          set to its engine and DDOCKER_HOST to its agent
+#   lab.sh cut I | mend I  unplug host I's cable | plug it in again
+#   lab.sh split I J       drop all traffic between hosts I and J, both ways
+#   lab.sh join I J        undo split
+#   lab.sh move I N        give host I the address 10.88.0.N
+#   lab.sh engine I SIG    send SIG to host I's engine (STOP hangs it, CONT wakes it)
+#   lab.sh clean           back to bare hosts: no agent, no container, only busybox:latest
+#   lab.sh down            stop everything, leave nothing
+#   lab.sh hold N          up and image in a free directory and network, print the
+#                          directory, down when standard input ends: it cannot be left behind
+#
+# DDOCKER_LAB is the directory (/tmp/ddocker-lab), DDOCKER_LAB_NET the network
+# (10.88.0), DDOCKER_BIN the program (bin/ddocker). Needs root, and what install.sh
+# installs. A host is one process, "init", that holds its namespaces; when it is
+# killed, the kernel ends every process and mount of that host with it.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+lab=${DDOCKER_LAB:-/tmp/ddocker-lab}
+net=${DDOCKER_LAB_NET:-10.88.0}
+bin=$(realpath -m "${DDOCKER_BIN:-$here/../../bin/ddocker}")
+patience=30 # seconds that an engine or an agent has to come up or to end
+
+settle() { # read what a lab that is up was raised with
+  if [ -e "$lab/net" ]; then net=$(<"$lab/net"); fi
+  tag=ddl-$(cut -d. -f2,3 <<<"$net" | tr . -)
+}
+
+die() { echo "lab: $*" >&2; exit 1; }
+hosts() { find "$lab" -maxdepth 1 -name 'h[0-9]*' -printf '%f\n' 2>/dev/null | tr -d h | sort -n; }
+init() { cat "$lab/$1/init" 2>/dev/null || die "$1 is not up: lab.sh up N"; }
+engine() { echo "unix://$lab/h$1/docker.sock"; }
+address() { cat "$lab/h$1/address"; }
+
+# await WHAT CMD…: until CMD succeeds, for at most $patience seconds.
+await() {
+  local what=$1 end=$((SECONDS + patience)); shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || { echo "lab: $what took more than $patience s" >&2; return 1; }
+    sleep 0.05
+  done
+}
+
+# box NAME: new namespaces, held by a process whose id goes to $lab/NAME/init.
+# It has a /run of its own, so that no socket or lock of an engine reaches the real one.
+box() {
+  mkdir -p "$lab/$1"
+  unshare --net --uts --mount --pid --propagation private bash -c '
+    setsid bash -c "$1" ddocker-lab-init "$2" "$3" &
+    echo $! >"$3/init"' \
+    box 'mount -nt proc proc /proc; mount -nt tmpfs tmpfs /run
+         [ ! -d /etc/docker ] || mount -nt tmpfs tmpfs /etc/docker
+         hostname "$1"; : >"$2/ready"; sleep infinity; exit' \
+    "$1" "$lab/$1" </dev/null >/dev/null 2>&1 9>&-
+  await "$1" test -e "$lab/$1/ready"
+}
+
+in_net() { local pid; pid=$(init "$1"); shift; nsenter --target "$pid" --net "$@"; }
+in_box() { local pid; pid=$(init "$1"); shift; nsenter --target "$pid" --net --uts --mount --pid "$@"; }
+
+# daemon I NAME CMD…: CMD on host I in the background, its id (as that host counts)
+# in NAME.pid, its output in NAME.log.
+daemon() {
+  local i=$1 name=$2 dir=$lab/h$1; shift 2
+  # shellcheck disable=SC2016
+  in_box "h$i" setsid sh -c 'echo $$ >"$0"; exec "$@"' "$dir/$name.pid" "$@" \
+    </dev/null >>"$dir/$name.log" 2>&1 9>&- &
+}
+
+# signal I NAME SIG
+signal() {
+  local pid; pid=$(cat "$lab/h$1/$2.pid" 2>/dev/null) || return 1
+  in_box "h$1" sh -c "kill -s $3 $pid" 2>/dev/null
+}
+gone() { ! signal "$1" "$2" 0; }
+
+wire() { # the switch: a bridge in a box of its own, so that no firewall of this machine filters it
+  [ -e "$lab/switch/init" ] && return
+  box switch
+  in_net switch sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
+  in_net switch ip link add br0 type bridge
+  in_net switch ip link set br0 up
+  ip link add "$tag" type veth peer name up0 netns "$(init switch)"
+  in_net switch ip link set up0 master br0 up
+  ip addr add "$net.254/24" dev "$tag"
+  ip link set "$tag" up
+}
+
+plug() { # host I's cable into the switch
+  in_net switch ip link add "v$1" type veth peer name eth0 netns "$(init "h$1")"
+  in_net switch ip link set "v$1" master br0 up
+  in_net "h$1" ip link set lo up
+  move "$1" "$1"
+}
+
+move() {
+  echo "$net.$2" >"$lab/h$1/address"
+  in_net "h$1" ip addr flush dev eth0
+  in_net "h$1" ip addr add "$net.$2/24" dev eth0
+  in_net "h$1" ip link set eth0 up
+  in_net "h$1" ip route replace default via "$net.254"
+}
+
+up() {
+  local i
+  [ "$(id -u)" = 0 ] || die "needs root"
+  for i in dockerd docker ip iptables nsenter; do
+    command -v $i >/dev/null || die "$i is missing: run $here/install.sh"
+  done
+  mkdir -p "$lab"; echo "$net" >"$lab/net"
+  write_info
+  wire
+  for i in $(seq 1 "$1"); do
+    [ -e "$lab/h$i/init" ] && continue
+    box "h$i"
+    plug "$i"
+    echo '{}' >"$lab/h$i/daemon.json"
+    daemon "$i" dockerd dockerd --config-file "$lab/h$i/daemon.json" --host "$(engine "$i")" \
+      --data-root "$lab/h$i/data" --exec-root "$lab/h$i/exec" --pidfile "$lab/h$i/exec/dockerd.pid" \
+      --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$tag-h$i"
+  done
+  for i in $(seq 1 "$1"); do
+    await "the engine of h$i" docker -H "$(engine "$i")" version || { tail -5 "$lab/h$i/dockerd.log" >&2; exit 1; }
+  done
+}
+
+# Every host sees all cores of this machine, so the types are small and nothing is held back.
+write_info() {
+  cat >"$lab/info.json" <<'JSON'
+{
+  "type": {
+    "1 CPU, 1 GB": [1, 1, ""],
+    "2 CPUS, 1 GB": [2, 1, ""],
+    "1 CPU, 1 GB, 1 TITAN XP": [1, 1, "TITAN Xp"],
+  },
+  "buffer": {"cpu": 0, "mem": 0},
+  "start_port_num": 25000,
+  "additional_options": []
+}
+JSON
+}
+
+image() {
+  local root=$lab/image
+  mkdir -p "$root/bin" "$root/tmp"
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  local name
+  for name in cat dd echo env false hostname id kill ls nc ps sh sleep stty touch true; do
+    ln -s busybox "$root/bin/$name"
+  done
+  printf '#!/bin/sh\nexec /bin/sh "$@"\n' >"$root/bin/bash"
+  chmod +x "$root/bin/bash"
+  local first i; first=$(engine "$(hosts | head -1)")
+  tar -C "$root" -c . | docker -H "$first" import -c 'CMD ["/bin/sh"]' - busybox:latest >/dev/null
+  rm -rf "$root"
+  docker -H "$first" save busybox:latest >"$lab/busybox.tar"
+  for i in $(hosts); do docker -H "$(engine "$i")" load -qi "$lab/busybox.tar" >/dev/null; done
+}
+
+# enter keeps one process from here to the command, so that killing it kills the command.
+enter() {
+  local i=$1 pid; shift; pid=$(init "h$i")
+  exec nsenter --target "$pid" --net --uts env PATH="$(dirname "$bin"):$PATH" \
+    DOCKER_HOST="$(engine "$i")" DDOCKER_HOST="unix://$lab/h$i/ddocker.sock" "$@" 9>&-
+}
+
+agent() {
+  local i=$1 dir=$lab/h$1 at; shift
+  at=$(address "$i"):7722
+  [ -x "$bin" ] || die "$bin is missing: make build"
+  rm -f "$dir/agent.pid"
+  daemon "$i" agent "$bin" agent --name "h$i" --listen "$at" --advertise "$at" \
+    --data-dir "$dir/state" --socket "$dir/ddocker.sock" --docker-host "$(engine "$i")" \
+    --config "$lab/info.json" "$@"
+  await "the agent of h$i" answers_or_ended "$i" && ! gone "$i" agent ||
+    { tail -5 "$dir/agent.log" >&2; die "the agent of h$i did not start"; }
+}
+answers_or_ended() {
+  docker -H "unix://$lab/h$1/ddocker.sock" version || { [ -s "$lab/h$1/agent.pid" ] && gone "$1" agent; }
+}
+
+agents() {
+  local i token
+  for i in $(hosts); do
+    if [ "$i" = 1 ] || [ -d "$lab/h$i/state" ]; then agent "$i"; continue; fi
+    token=${token:-$(enter 1 "$bin" token)}
+    agent "$i" --join "$(address 1)" --token "$token"
+  done
+}
+
+halt() {
+  signal "$1" agent "${2:-TERM}" || return 0
+  await "the end of h$1's agent" gone "$1" agent
+}
+
+between() { # between I J -I|-D: the rule that drops what comes from the other
+  in_net "h$1" iptables "$3" INPUT -s "$(address "$2")" -j DROP
+  in_net "h$2" iptables "$3" INPUT -s "$(address "$1")" -j DROP
+}
+
+bare() { # host I as it was after up and image
+  local d; d="docker -H $(engine "$1")"
+  signal "$1" dockerd CONT || true
+  signal "$1" agent KILL && await "the end of h$1's agent" gone "$1" agent
+  $d ps -aq --no-trunc | xargs -r $d rm -fv >/dev/null
+  $d images --format '{{.Repository}}:{{.Tag}} {{.ID}}' |
+    awk '$1 != "busybox:latest" {print $1 ~ /<none>/ ? $2 : $1}' | xargs -r $d rmi -f >/dev/null
+  $d image inspect busybox:latest >/dev/null 2>&1 || $d load -qi "$lab/busybox.tar" >/dev/null
+  in_net "h$1" iptables -F INPUT
+  in_net switch ip link set "v$1" up
+  [ "$(address "$1")" = "$net.$1" ] || move "$1" "$1"
+  rm -rf "$lab/h$1/state" "$lab/h$1/agent.pid" "$lab/h$1/ddocker.sock"
+  : >"$lab/h$1/agent.log"
+}
+
+clean() {
+  local i jobs=()
+  write_info
+  for i in $(hosts); do bare "$i" & jobs+=($!); done
+  for i in "${jobs[@]}"; do wait "$i"; done
+}
+
+# ours PID: it is an init of this lab, and not a stranger who got an old number.
+ours() { tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q "ddocker-lab-init .* $lab/"; }
+# ended PID…: their namespaces are empty; whoever inherited them may still have to reap them.
+ended() {
+  local pid
+  for pid; do
+    ! grep -qs '^State:' "/proc/$pid/status" || grep -q '^State:.Z' "/proc/$pid/status" || return 1
+  done
+}
+
+down() {
+  local file pid pids=()
+  for file in "$lab"/*/init; do
+    [ -e "$file" ] || continue
+    pid=$(<"$file")
+    if ours "$pid"; then kill -KILL "$pid"; pids+=("$pid"); fi
+  done
+  await "ending the hosts" ended "${pids[@]}"
+  ip link del "$tag" 2>/dev/null || true
+  # The kernel frees a control group a moment after its last process.
+  await "emptying the control groups" no_groups
+  rm -rf "${lab:?}"
+}
+no_groups() {
+  find /sys/fs/cgroup -depth -type d -path "*/$tag-h[0-9]*" -exec rmdir {} + || true
+  [ -z "$(find /sys/fs/cgroup -type d -name "$tag-h[0-9]*" -print -quit)" ]
+}
+
+# hold takes the first slot that nobody has, and gives it back however it ends.
+hold() {
+  local slot
+  for slot in $(seq 1 99); do
+    lab=/tmp/ddocker-lab-$slot net=10.88.$slot
+    exec 9>"$lab.lock"
+    flock -n 9 && [ /dev/fd/9 -ef "$lab.lock" ] && break
+    [ "$slot" -lt 99 ] || die "99 labs are up"
+  done
+  trap 'down; rm -f "$lab.lock"' EXIT
+  trap 'exit 1' HUP INT TERM
+  settle; down # what a killed run may have left
+  up "$1"
+  image
+  echo "$lab"
+  cat >/dev/null
+}
+
+settle
+case "${1:-}" in
+  up | agent | move | hold) [ $# -ge 2 ] || die "$1 wants a number"; "$@" ;;
+  image | agents | clean | down) "$1" ;;
+  halt) halt "$2" "${3:-TERM}" ;;
+  exec) shift; enter "$@" ;;
+  cut) in_net switch ip link set "v$2" down ;;
+  mend) in_net switch ip link set "v$2" up ;;
+  split) between "$2" "$3" -I ;;
+  join) between "$2" "$3" -D ;;
+  engine) signal "$2" dockerd "$3" ;;
+  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
