@@ -13,11 +13,10 @@ import (
 
 // unit is one package of this module, as go list tells of it.
 type unit struct {
-	ImportPath string
-	Dir        string
-	GoFiles    []string // without tests
-	TestFiles  []string
-	Imports    []string // of GoFiles
+	ImportPath                                   string
+	Dir                                          string
+	GoFiles, CgoFiles, TestGoFiles, XTestGoFiles []string
+	Imports, TestImports, XTestImports           []string // Imports are those of the program's own files
 }
 
 // room is the package's path in the module; "" is the root.
@@ -185,24 +184,19 @@ func covers(patterns []string, path string) bool {
 // units lists this module's packages.
 func units(t *testing.T) []unit {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,CgoFiles,TestGoFiles,XTestGoFiles,Imports", "./...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,CgoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", "./...").Output()
 	if err != nil {
 		t.Fatal("go list: ", err)
 	}
 	var all []unit
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var u struct {
-			unit
-			CgoFiles, TestGoFiles, XTestGoFiles []string
-		}
+		var u unit
 		if err := d.Decode(&u); errors.Is(err, io.EOF) {
 			return all
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		u.GoFiles = append(u.GoFiles, u.CgoFiles...)
-		u.TestFiles = append(u.TestGoFiles, u.XTestGoFiles...)
-		all = append(all, u.unit)
+		all = append(all, u)
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	changeTimeout = 10 * time.Minute
 	// answerLimit bounds the bytes of one answer that is kept in memory.
 	answerLimit = 64 << 20
+	// agentName stands for the agent in URLs; the dialer knows the address.
+	agentName = "ddocker"
 )
 
 // connection is one command's way to the agents, dialled on first use.
@@ -39,7 +41,7 @@ func (a *app) connect() (*connection, error) {
 	d := &dialer{endpoints: endpoints, tls: a.clientTLS}
 	transport := &http.Transport{DialContext: d.dial, DisableCompression: true, IdleConnTimeout: readTimeout}
 	docker, err := client.NewClientWithOpts(
-		client.WithHost("tcp://ddocker"),
+		client.WithHost("tcp://"+agentName),
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
 		client.WithUserAgent("ddocker/"+a.Version),
 		client.WithAPIVersionNegotiation(),
@@ -68,7 +70,7 @@ func (e *apiError) Unwrap() error {
 
 // send asks one route and returns its answer, whose body the caller closes.
 func (c *connection) send(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Response, error) {
-	target := url.URL{Scheme: "http", Host: "ddocker", Path: path, RawQuery: query.Encode()}
+	target := url.URL{Scheme: "http", Host: agentName, Path: path, RawQuery: query.Encode()}
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("ask the cluster: %w", err)

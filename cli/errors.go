@@ -116,11 +116,11 @@ func describe(err error) string {
 	if errors.As(err, &unreachable) {
 		return unreachable.Error()
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return `the ddocker agent did not answer in time: look at it with "ddocker nodes", or name another one with -H HOST`
-	}
-	var broken *url.Error
-	if errors.As(err, &broken) {
+	var broken *url.Error // of ours: an extra command's own says better what it is about
+	if errors.As(err, &broken) && strings.Contains(broken.URL, "//"+agentName+"/") {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return `the ddocker agent did not answer in time: look at it with "ddocker nodes", or name another one with -H HOST`
+		}
 		return "the ddocker agent broke the connection off (" + broken.Err.Error() + "): try again, or name another one with -H HOST"
 	}
 	text := strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")

@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -45,6 +49,24 @@ func TestAConnectionThatBreaksIsTold(t *testing.T) {
 	g.HandleFunc("/", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	for _, args := range []string{"ps", "logs a"} {
 		g.runs(t, "", strings.Fields(args)...).wants(t, 1, "", "Error: the ddocker agent broke the connection off (EOF): try again")
+	}
+}
+
+func TestAnAgentThatHangsIsTold(t *testing.T) {
+	hung := &url.Error{Op: "Get", URL: "http://ddocker/v1.47/containers/json", Err: context.DeadlineExceeded}
+	if got := describe(fmt.Errorf("list: %w", hung)); !strings.HasPrefix(got, "the ddocker agent did not answer in time") {
+		t.Error(got)
+	}
+}
+
+func TestAnExtraCommandSpeaksForItself(t *testing.T) {
+	other := &url.Error{Op: "Post", URL: "https://gpu1:7722/join", Err: context.DeadlineExceeded}
+	extra := &cobra.Command{Use: "agent", RunE: func(*cobra.Command, []string) error { return fmt.Errorf("join gpu1: %w", other) }}
+	var stderr strings.Builder
+	code := Execute(t.Context(), Env{Args: []string{"agent"}, Stdin: unread{t}, Stdout: io.Discard, Stderr: &stderr,
+		Getenv: func(string) string { return "" }, Extra: []*cobra.Command{extra}})
+	if want := "Error: join gpu1: Post \"https://gpu1:7722/join\": context deadline exceeded\n"; code != 1 || stderr.String() != want {
+		t.Errorf("exit code %d, stderr %q, want %q", code, &stderr, want)
 	}
 }
 

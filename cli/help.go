@@ -85,30 +85,30 @@ func flagUsages(flags *pflag.FlagSet) string {
 	return b.String()
 }
 
+// flagName is a flag with the kind of its value, "-n, --last int". A word in
+// back-quotes in the flag's description takes the place of the kind.
 func flagName(f *pflag.Flag) string {
 	name := "      --" + f.Name
 	if f.Shorthand != "" {
 		name = "  -" + f.Shorthand + ", --" + f.Name
 	}
-	switch kind := f.Value.Type(); kind {
-	case "bool":
-		return name
-	case "stringArray":
-		return name + " list"
-	default:
-		return name + " " + kind
+	kind, _ := pflag.UnquoteUsage(f)
+	if kind == "stringArray" {
+		kind = "list"
 	}
+	return strings.TrimRight(name+" "+kind, " ")
 }
 
 func flagText(f *pflag.Flag) string {
+	_, usage := pflag.UnquoteUsage(f)
 	switch f.DefValue {
-	case "", "0", "false", "[]":
-		return f.Usage
+	case "", "0", "0s", "false", "[]":
+		return usage
 	}
 	if f.Value.Type() == "string" {
-		return fmt.Sprintf("%s (default %q)", f.Usage, f.DefValue)
+		return fmt.Sprintf("%s (default %q)", usage, f.DefValue)
 	}
-	return f.Usage + " (default " + f.DefValue + ")"
+	return usage + " (default " + f.DefValue + ")"
 }
 
 // wrap breaks text into lines of at most width characters.
