@@ -181,7 +181,11 @@ func (a *API) transferLeader(w http.ResponseWriter, c *call) {
 			return
 		}
 	}
-	if err := a.cfg.Raft.TransferLeadership(c.Context(), id); err != nil {
+	err := a.cfg.Raft.TransferLeadership(c.Context(), id)
+	if err == nil {
+		err = a.cfg.Log.Read(c.Context()) // the new leader leads
+	}
+	if err != nil {
 		failWith(w, err)
 		return
 	}

@@ -71,6 +71,9 @@ func (l Lack) String() string {
 	case Closed:
 		return l.Host + " is " + l.What
 	case TooSmall:
+		if l.Free == 0 && l.What != "" {
+			return l.Host + " has no " + l.What
+		}
 		return l.Host + " has only " + l.whole() + " in all"
 	case NoCores:
 		if l.What != "" {
