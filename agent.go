@@ -309,7 +309,6 @@ func (a *agent) run(ctx context.Context) error {
 		}
 	}
 	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() error { return a.port.Run(ctx) })
 	all.Go(func() error { return a.gossip.Run(ctx) })
 	all.Go(func() error { return a.log.Run(ctx) })
 	all.Go(func() error { return a.node.Run(ctx) })
@@ -323,6 +322,7 @@ func (a *agent) run(ctx context.Context) error {
 	serve(socket, a.api, withCaller)
 	serve(a.port.Listener(identity.ProtoHTTP), a.publicHandler(), nil)
 	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer)
+	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })

@@ -114,16 +114,20 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	}
 	addr := withPort(cfg.Join)
 	var reply joinReply
+	var refused error
 	id, err := identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, []byte, error) {
 		request := joinRequest{Token: cfg.Token, CSR: csr, Name: cfg.Name, Address: cfg.Advertise}
-		if err := askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); err != nil {
-			return nil, nil, fmt.Errorf("join the cluster of %s: %w", cfg.Join, err)
+		if refused = askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); refused != nil {
+			return nil, nil, refused
 		}
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
 			return nil, nil, err
 		}
 		return reply.Cert, reply.CA, loadPeers(cfg.DataDir).learn(reply.Peers)
 	})
+	if refused != nil {
+		return nil, fmt.Errorf("join the cluster of %s: %w", cfg.Join, refused)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// patience is how long a list waits for a host, once.
-	patience = time.Second
+	// patience is how long a list waits for a host, once: with all that comes
+	// beside it a list is there within a second.
+	patience = 900 * time.Millisecond
 	// probeEvery is how often a host is asked that did not answer.
 	probeEvery = 2 * time.Second
 	// maxAnswer bounds an answer that is read whole, in bytes.

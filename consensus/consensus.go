@@ -31,9 +31,10 @@ type Consensus struct {
 	round   round
 }
 
-// Open opens the stores and starts nothing. It reads the whole log once. The
-// stores are held until Run has ended. A directory that another process holds
-// is refused, and a log that cannot be read is set aside: see DamagedError.
+// Open opens the stores and starts nothing. It reads the whole log and writes
+// it anew, some ten thousand entries at most. The stores are held until Run has
+// ended. A directory that another process holds is refused, and a log that
+// cannot be read is set aside: see DamagedError.
 func Open(cfg Config) (*Consensus, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

@@ -183,7 +183,7 @@ func TestWithoutAQuorumTheErrorNamesWhoIsDown(t *testing.T) {
 		c.nodes[1].crash()
 		began := time.Now()
 		_, _, err := c.nodes[2].Propose(t.Context(), write(1))
-		const want = "propose: the cluster has no leader: 1 of 3 voters answer (h1, h2 down); 2 are needed"
+		const want = "the cluster has no leader: 1 of 3 voters answer (h1, h2 down); 2 are needed"
 		if err == nil || err.Error() != want {
 			t.Errorf("error %q, want %q", err, want)
 		}

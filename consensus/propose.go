@@ -27,7 +27,7 @@ func (c *Consensus) Propose(ctx context.Context, cmd ledger.Command) (ledger.Res
 	}
 	ans, err := c.atLeader(ctx, request{Op: opPropose, Data: data})
 	if err != nil {
-		return ledger.Result{}, 0, fmt.Errorf("propose: %w", err)
+		return ledger.Result{}, 0, err
 	}
 	return ans.Result, ans.Index, nil
 }

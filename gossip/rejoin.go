@@ -13,28 +13,54 @@ import (
 
 const (
 	rejoinSoon  = 2 * time.Second
+	rejoinLost  = 5 * time.Second // while a member is lost, in a cluster of up to rejoinSmall
 	rejoinLater = time.Minute
 	rejoinPeers = 4 // addresses tried at a time
+	rejoinSmall = 20
 )
 
 // rejoin exchanges full state with seeds and lost members until ctx ends: at
-// start, 2 s after it because many that start at once miss each other, then
-// every minute to find the other side of a healed partition, and every 2 s while
-// it is needed: when nobody else is alive, or while peers still take this node
-// to be alive at a former address and refuse the new one.
+// start, 2 s after it because many that start at once miss each other, then as
+// often as pause says. What changes meanwhile may shorten a pause.
 func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist) {
-	for first := true; ; first = false {
+	for first := true; ctx.Err() == nil; first = false {
 		g.join(list)
-		pause := rejoinLater
-		if first || g.roster.alive() < 2 || g.moved.Swap(false) {
-			pause = rejoinSoon
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause + rand.N(pause/4)):
+		since, soon := time.Now(), first || g.moved.Swap(false)
+		for ctx.Err() == nil {
+			changed := g.roster.nextChange()
+			pause := g.pause()
+			if soon {
+				pause = rejoinSoon
+			}
+			pause += rand.N(pause / 4)
+			left := pause - time.Since(since)
+			if left <= 0 {
+				break
+			}
+			timer := time.NewTimer(left)
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			case <-timer.C:
+			}
+			timer.Stop()
 		}
 	}
+}
+
+// pause returns how long to wait before others are sought again: 2 s while
+// nobody else is alive; 5 s while a member is lost, so that a mended cable shows
+// soon, and longer in a large cluster, where all seek it; else a minute, to find
+// the other side of a healed partition that both have forgotten.
+func (g *Gossip) pause() time.Duration {
+	members, alive := g.roster.all(), g.roster.alive()
+	switch {
+	case alive < 2:
+		return rejoinSoon
+	case alive < len(members):
+		return min(rejoinLost*time.Duration(max(1, alive/rejoinSmall)), rejoinLater)
+	}
+	return rejoinLater
 }
 
 // join returns when each of a few peers was tried; a stream takes at most some

@@ -63,6 +63,7 @@ func TestFitTakesWhatJustFits(t *testing.T) {
 		"all free memory":   {Memory: 14 << 30},
 		"each free card":    {GPUs: []GPUWish{{}, {Model: "Titan XP"}}},
 		"each by UUID":      {GPUs: []GPUWish{{UUID: "q0"}, {UUID: "t1"}}},
+		"both protocols":    {Ports: []PortWish{{Host: 9, Proto: "tcp"}, {Host: 9, Proto: "udp"}}},
 		"other protocol":    {Ports: []PortWish{{Host: 80, Proto: "udp"}}},
 		"one port on two addresses": {Ports: []PortWish{
 			{Host: 9, Proto: "tcp", IP: "127.0.0.1"}, {Host: 9, Proto: "tcp", IP: "::1"}}},
@@ -107,9 +108,14 @@ func TestABoundlessOutsiderLeavesNothingFree(t *testing.T) {
 	if h.FreeMilliCPU() != 0 || h.FreeMemory() != 0 || h.percent() < 100 {
 		t.Errorf("free: %d of CPU, %d bytes; %d%% full", h.FreeMilliCPU(), h.FreeMemory(), h.percent())
 	}
+}
+
+func TestANegativeLimitFreesNothing(t *testing.T) {
+	h := testHost()
+	cpu, memory := h.FreeMilliCPU(), h.FreeMemory()
 	h.Held.Add(&Grant{MilliCPU: -Core, Memory: -1})
-	if h.FreeMilliCPU() != 0 || h.FreeMemory() != 0 {
-		t.Error("a negative limit has freed what others hold")
+	if h.FreeMilliCPU() != cpu || h.FreeMemory() != memory {
+		t.Errorf("%d of CPU were free and %d are, %d bytes and %d", cpu, h.FreeMilliCPU(), memory, h.FreeMemory())
 	}
 }
 

@@ -34,15 +34,31 @@ func (m *Misfit) Error() string {
 		reasons = append(reasons, reason(lacks[:n]))
 		lacks = lacks[n:]
 	}
-	wanted := m.Request.String()
-	if wanted == anything {
-		return fmt.Sprintf("no host can take %s: %s", wanted, strings.Join(reasons, "; "))
+	return m.refusal() + strings.Join(reasons, "; ") + m.only()
+}
+
+func (m *Misfit) refusal() string {
+	if wanted := m.Request.String(); wanted != anything {
+		return "no host has " + wanted + " free: "
 	}
-	return fmt.Sprintf("no host has %s free: %s", wanted, strings.Join(reasons, "; "))
+	return "no host can take " + anything + ": "
+}
+
+// only says why no other host was asked.
+func (m *Misfit) only() string {
+	if m.Request.HostReason == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (only %s will do: %s)", m.Request.Host, m.Request.HostReason)
 }
 
 // relevant leaves out the hosts that were not asked, unless none was.
 func (m *Misfit) relevant() []Lack {
+	for _, l := range m.Lacks {
+		if l.Host == m.Request.Host {
+			return []Lack{l}
+		}
+	}
 	asked := slices.DeleteFunc(slices.Clone(m.Lacks), func(l Lack) bool { return l.Kind == NotAsked })
 	if len(asked) > 0 {
 		return asked

@@ -6,6 +6,7 @@ func TestARefusalExplainsItself(t *testing.T) {
 	titans := Request{GPUs: []GPUWish{{Model: "TITAN Xp"}, {Model: "TITAN Xp"}}}
 	cores := Request{MilliCPU: 8 * Core}
 	onGPU9 := Request{MilliCPU: Core, Host: "gpu9"}
+	besideDB := Request{MilliCPU: Core, Host: "gpu9", HostReason: "container db is there"}
 	for _, c := range []struct {
 		want string
 		m    Misfit
@@ -34,6 +35,10 @@ func TestARefusalExplainsItself(t *testing.T) {
 			"no host has 1 core free: gpu9 has 0.5 cores free",
 			Misfit{&onGPU9, []Lack{{Host: "gpu1", Kind: NotAsked, What: "gpu9"}, {Host: "gpu9", Kind: NoCores, Free: 500}}},
 		},
+		{
+			"no host has 1 core free: gpu9 is unreachable (only gpu9 will do: container db is there)",
+			Misfit{&besideDB, []Lack{{Host: "gpu1", Kind: NotAsked, What: "gpu9"}, {Host: "gpu2", Kind: Closed, What: "drained"}, {Host: "gpu9", Kind: Closed, What: "unreachable"}}},
+		},
 		{"no host can take a container: gpu1 is drained", Misfit{&Request{}, []Lack{{Host: "gpu1", Kind: Closed, What: "drained"}}}},
 	} {
 		if got := c.m.Error(); got != c.want {
@@ -47,6 +52,7 @@ func TestALackNamesHostAndResource(t *testing.T) {
 		"gpu1 has only 4 cores in all":          {Kind: TooSmall, Free: 4000},
 		"gpu1 has only 8 GB in all":             {Kind: TooSmall, Free: 8 << 30, What: "memory"},
 		"gpu1 has only 1× TITAN Xp in all":      {Kind: TooSmall, Free: 1, What: "TITAN Xp"},
+		"gpu1 has no TITAN Xp":                  {Kind: TooSmall, What: "TITAN Xp"},
 		"gpu1 has some of cores 0-3,8 in use":   {Kind: NoCores, What: "0-3,8"},
 		"gpu1 has 1.5 GB free":                  {Kind: NoMemory, Free: 3 << 29},
 		"gpu1 has 0× GPU free":                  {Kind: NoGPU},

@@ -31,12 +31,8 @@ func hostWith(name string, cards int, held ...*Grant) *Host {
 
 func TestPickOrdersHosts(t *testing.T) {
 	half := &Grant{Memory: 50}
-	busy := func(id string) Load {
-		if id == "id-a" {
-			return Load{CPU: 90}
-		}
-		return Load{Memory: 9} // under a tenth: noise
-	}
+	loads := map[string]Load{"id-a": {CPU: 90}, "id-b": {Memory: 9}} // under a tenth is noise
+	busy := func(id string) Load { return loads[id] }
 	gpu := Request{GPUs: make([]GPUWish, 1)}
 	for name, c := range map[string]struct {
 		hosts []*Host
@@ -69,7 +65,7 @@ func TestPickTellsWhatEveryHostLacks(t *testing.T) {
 	if len(best) != 0 || misfit == nil {
 		t.Fatalf("got %v, %v", best, misfit)
 	}
-	if got, want := misfit.Error(), "no host has 2× GPU free: b has only 1× GPU in all, a has only 0× GPU in all"; got != want {
+	if got, want := misfit.Error(), "no host has 2× GPU free: b has only 1× GPU in all, a has no GPU"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

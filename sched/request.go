@@ -71,9 +71,6 @@ func (r *Request) Pinned() int {
 	return int(r.MilliCPU / Core)
 }
 
-// GPUCount returns the number of cards asked for by wish; AllGPUs is not counted.
-func (r *Request) GPUCount() int { return len(r.GPUs) }
-
 // anything is the words for a request that asks for nothing in particular.
 const anything = "a container"
 

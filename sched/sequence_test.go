@@ -97,7 +97,7 @@ func drawRequest(t *rapid.T) Request {
 	r := Request{
 		MilliCPU: rapid.SampledFrom([]int64{0, 0, 250, 1500, 1000, 2000, 3000}).Draw(t, "cpu"),
 		Memory:   rapid.Int64Range(0, 20).Draw(t, "memory"),
-		GPUs:     rapid.SliceOfN(anyWish(), 0, 2).Draw(t, "gpus"),
+		GPUs:     rapid.SliceOfN(rapid.SampledFrom(wishing()), 0, 2).Draw(t, "gpus"),
 		AllGPUs:  rapid.IntRange(0, 9).Draw(t, "all") == 0,
 	}
 	if rapid.IntRange(0, 4).Draw(t, "these cores") == 0 {
@@ -110,4 +110,13 @@ func drawRequest(t *rapid.T) Request {
 		})
 	}
 	return r
+}
+
+func drawCards(t *rapid.T) []Card {
+	models := rapid.SliceOfN(rapid.SampledFrom([]string{"NVIDIA TITAN Xp", "TITAN Xp", "Quadro"}), 0, 5).Draw(t, "models")
+	cards := make([]Card, len(models))
+	for i, m := range models {
+		cards[i] = Card{UUID: string(rune('a' + i)), Model: m}
+	}
+	return cards
 }

@@ -3,8 +3,6 @@ package sched
 import (
 	"slices"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
 // assign is the dumb twin of the GPU rule: it tries every way to give each wish
@@ -26,24 +24,42 @@ func assign(h *Host, wishes []GPUWish, used []bool) bool {
 	return false
 }
 
+// Every host of up to three cards of two models, whichever are held, and every
+// list of up to three wishes.
 func TestFitGrantsCardsExactlyWhereSomeAssignmentExists(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		h := &Host{Name: "h", Cores: CPUs(0), Cards: drawCards(t)}
-		for _, c := range h.Cards {
-			if rapid.IntRange(0, 3).Draw(t, "held") == 0 {
-				h.Held.Add(&Grant{GPUs: []string{c.UUID}})
+	for size := range 4 {
+		for models := range 1 << size {
+			for held := range 1 << size {
+				everyWish(t, cardHost(size, models, held), nil, 3)
 			}
 		}
-		r := Request{GPUs: rapid.SliceOfN(anyWish(), 0, 5).Draw(t, "wishes")}
-		want := assign(h, r.GPUs, make([]bool, len(h.Cards)))
-		g, lack, ok := Allot(h, &r, 1, nil)
-		if ok != want {
-			t.Fatalf("Allot says %v (%s), an assignment exists: %v", ok, lack, want)
+	}
+}
+
+func cardHost(size, models, held int) *Host {
+	h := &Host{Name: "h", Cores: CPUs(0)}
+	for i := range size {
+		c := Card{UUID: string(rune('a' + i)), Model: []string{"NVIDIA TITAN Xp", "Quadro"}[models>>i&1]}
+		h.Cards = append(h.Cards, c)
+		if held>>i&1 == 1 {
+			h.Held.Add(&Grant{GPUs: []string{c.UUID}})
 		}
-		if ok && !covers(h, g.GPUs, r.GPUs) {
-			t.Fatalf("%v were granted for %v", g.GPUs, r.GPUs)
+	}
+	return h
+}
+
+func everyWish(t *testing.T, h *Host, wishes []GPUWish, more int) {
+	t.Helper()
+	want := assign(h, wishes, make([]bool, len(h.Cards)))
+	g, lack, ok := Allot(h, &Request{GPUs: wishes}, 1, nil)
+	if ok != want || ok && !covers(h, g.GPUs, wishes) {
+		t.Fatalf("%v of %v, held %v: got %+v (%s), an assignment exists: %v", wishes, h.Cards, h.Held.gpus, g, lack, want)
+	}
+	for _, w := range wishing() {
+		if more > 0 {
+			everyWish(t, h, append(slices.Clone(wishes), w), more-1)
 		}
-	})
+	}
 }
 
 // covers says whether the granted cards are distinct, free, and satisfy all wishes.
@@ -57,17 +73,8 @@ func covers(h *Host, granted []string, wishes []GPUWish) bool {
 	return len(granted) == len(wishes) && len(only.Cards) == len(granted) && assign(only, wishes, make([]bool, len(granted)))
 }
 
-func drawCards(t *rapid.T) []Card {
-	models := rapid.SliceOfN(rapid.SampledFrom([]string{"NVIDIA TITAN Xp", "TITAN Xp", "Quadro"}), 0, 5).Draw(t, "models")
-	cards := make([]Card, len(models))
-	for i, m := range models {
-		cards[i] = Card{UUID: string(rune('a' + i)), Model: m}
-	}
-	return cards
-}
-
-func anyWish() *rapid.Generator[GPUWish] {
-	return rapid.SampledFrom([]GPUWish{{}, {Model: "titan xp"}, {Model: "NVIDIA Quadro"}, {UUID: "a"}, {UUID: "b"}, {UUID: "c", Model: "ignored"}, {UUID: "x"}})
+func wishing() []GPUWish {
+	return []GPUWish{{}, {Model: "titan xp"}, {Model: "NVIDIA Quadro"}, {UUID: "a"}, {UUID: "b"}, {UUID: "c", Model: "ignored"}, {UUID: "x"}}
 }
 
 // pinnable is the dumb twin of the CPU rule: it tries every set of free cores.

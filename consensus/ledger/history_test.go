@@ -22,15 +22,19 @@ type replicas struct {
 	past  [][]byte // entries, some of which come again
 }
 
-func TestNothingIsHeldTwiceAndReplicasAgreeAfterAnyHistory(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		r := &replicas{a: New(), b: New(), at: start()}
+func TestNothingIsHeldTwiceAndReplicasAgreeAfterAnyHistory(tb *testing.T) {
+	rapid.Check(tb, func(t *rapid.T) {
+		r := &replicas{a: twoHosts(tb), b: twoHosts(tb), at: start()}
 		t.Repeat(map[string]func(*rapid.T){
-			"command": func(t *rapid.T) { r.command(t, drawCommand(t)) },
+			"commands": func(t *rapid.T) {
+				for range rapid.IntRange(1, 5).Draw(t, "commands") {
+					r.command(t, drawCommand(t))
+				}
+			},
 			"repeat":  r.repeat,
 			"garbage": r.garbage,
 			"restore": r.restore,
-			"":        func(t *rapid.T) { consistent(t, r.a); r.equal(t) },
+			"":        r.agree,
 		})
 	})
 }
@@ -91,7 +95,9 @@ func (r *replicas) restore(t *rapid.T) {
 	}
 }
 
-func (r *replicas) equal(t *rapid.T) {
+func (r *replicas) agree(t *rapid.T) {
+	consistent(t, r.a)
+	consistent(t, r.b)
 	var a, b bytes.Buffer
 	_, errA := r.a.Snapshot().WriteTo(&a)
 	_, errB := r.b.Snapshot().WriteTo(&b)

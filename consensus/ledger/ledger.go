@@ -142,7 +142,7 @@ func (m *memory) add(one memo) {
 }
 
 func (l *Ledger) recall(m memo) Result {
-	if m.Placement == "" || m.Refusal != nil {
+	if m.Placement == "" {
 		return Result{Refusal: m.Refusal}
 	}
 	p := l.placements[m.Placement]

@@ -207,3 +207,15 @@ func TestANodeHasTheImagesItListsInAnyOrder(t *testing.T) {
 		t.Error("an image is found that is not there")
 	}
 }
+
+func TestAPortOnTwoAddressesIsFreedOnce(t *testing.T) {
+	l := twoHosts(t)
+	onTwo := sched.Request{Ports: []sched.PortWish{{Host: 25000, Proto: "tcp", IP: "127.0.0.1"}, {Host: 25000, Proto: "tcp", IP: "::1"}}}
+	must(t, l, place("p1", "web", onTwo))
+	summed(t, l)
+	must(t, l, Command{Release: &Release{Placement: "p1"}})
+	p := must(t, l, place("p2", "db", sched.Request{Ports: []sched.PortWish{{Proto: "tcp"}}}))
+	if got := p.Grant.Ports[0].Host; got != 25000 {
+		t.Errorf("got port %d", got)
+	}
+}

@@ -145,6 +145,17 @@ func TestAHostileSnapshotIsRefused(t *testing.T) {
 	}
 }
 
+func TestASnapshotThatRemembersTooMuchIsCutToTheNewest(t *testing.T) {
+	expired := strings.Repeat(`"old",`, maxExpired) + `"new"`
+	l := New()
+	if err := l.Restore(strings.NewReader(`{"v":1,"expired":[` + expired + `]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.expired) != maxExpired || !l.Expired("new") {
+		t.Errorf("%d are remembered", len(l.expired))
+	}
+}
+
 func FuzzRestore(f *testing.F) {
 	whole := saved(f, full(f))
 	f.Add(whole)

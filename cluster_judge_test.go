@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+// wish is what a test wants a container to have.
+type wanted struct {
+	name  string
+	cpus  float64
+	gpus  int
+	ports int    // for the cluster to choose
+	port  string // a named one
+	on    string // host
+	bare  bool   // without our labels
+}
+
+// create makes a container through h's agent, and returns its ID.
+func (h *host) create(ctx context.Context, want wanted) (string, error) {
+	c := &container.Config{Image: image, Labels: map[string]string{}}
+	hc := &container.HostConfig{}
+	hc.NanoCPUs = int64(want.cpus * 1e9)
+	if want.gpus > 0 {
+		hc.DeviceRequests = []container.DeviceRequest{{Count: want.gpus, Capabilities: [][]string{{"gpu"}}}}
+	}
+	if want.ports > 0 {
+		c.Labels["ddocker.ports"] = strconv.Itoa(want.ports)
+	}
+	if want.on != "" {
+		c.Labels["ddocker.node"] = want.on
+	}
+	if want.port != "" {
+		hc.PortBindings = nat.PortMap{"80/tcp": {{HostPort: want.port}}}
+		c.ExposedPorts = nat.PortSet{"80/tcp": {}}
+	}
+	r, err := h.docker().ContainerCreate(ctx, c, hc, nil, nil, want.name)
+	return r.ID, err
+}
+
+// run creates a container through h's agent and starts it, or fails the test.
+func (h *host) mustRun(want wanted) (id string) {
+	h.of.t.Helper()
+	id, err := h.create(h.of.soon(), want)
+	if err == nil {
+		err = h.docker().ContainerStart(h.of.soon(), id, container.StartOptions{})
+	}
+	if err != nil {
+		h.of.t.Fatalf("run %s by %s: %v", want.name, h.name, err)
+	}
+	return id
+}
+
+// soon is a context that ends in two virtual minutes.
+func (w *world) soon() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	w.t.Cleanup(cancel)
+	return ctx
+}
+
+// list is docker ps -a by h's agent, as names.
+func (h *host) list() []string {
+	h.of.t.Helper()
+	rows, err := h.docker().ContainerList(h.of.soon(), container.ListOptions{All: true})
+	if err != nil {
+		h.of.t.Fatalf("list containers by %s: %v", h.name, err)
+	}
+	var names []string
+	for _, r := range rows {
+		names = append(names, strings.TrimPrefix(r.Names[0], "/"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// replica returns the bytes of h's ledger.
+func (h *host) replica() []byte {
+	var b bytes.Buffer
+	h.inside().log.View(func(l *ledger.Ledger) {
+		if _, err := l.Snapshot().WriteTo(&b); err != nil {
+			h.of.t.Error(err)
+		}
+	})
+	return b.Bytes()
+}
+
+// placements returns all that h's ledger says is held.
+func (h *host) placements() []*ledger.Placement {
+	var all []*ledger.Placement
+	h.inside().log.View(func(l *ledger.Ledger) {
+		for _, id := range l.NodeIDs() {
+			all = append(all, l.Placed(id)...)
+		}
+	})
+	return all
+}
+
+// alike waits until all replicas are equal byte by byte.
+func (w *world) alike() {
+	w.t.Helper()
+	w.eventually("all replicas are equal", func() bool {
+		first := w.up()[0].replica()
+		return !slices.ContainsFunc(w.up(), func(h *host) bool { return !bytes.Equal(h.replica(), first) })
+	})
+}
+
+// judge says what is wrong with a cluster that had its time to settle: what is
+// held twice, what the ledger has and the engines do not, and the other way
+// round. Acknowledged are the IDs of the containers that clients were told of,
+// by name.
+func (w *world) judge(acknowledged map[string]string) {
+	w.t.Helper()
+	w.alike()
+	placed := w.up()[0].placements()
+	for _, wrong := range slices.Concat(doubles(placed), w.astray(placed)) {
+		w.t.Error(wrong)
+	}
+	byContainer := map[string]string{}
+	for _, p := range placed {
+		byContainer[p.Container] = p.Name
+	}
+	for _, name := range slices.Sorted(maps.Keys(acknowledged)) {
+		if byContainer[acknowledged[name]] != name {
+			w.t.Errorf("%s was acknowledged as %.12s, and is not held", name, acknowledged[name])
+		}
+	}
+}
+
+// doubles names what the ledger has given twice.
+func doubles(placed []*ledger.Placement) (wrong []string) {
+	holder := map[string]string{}
+	hold := func(what, name string) {
+		if other, taken := holder[what]; taken {
+			wrong = append(wrong, fmt.Sprintf("%s is held by %s and %s", what, other, name))
+		}
+		holder[what] = name
+	}
+	for _, p := range placed {
+		hold("the name "+p.Name, p.ID)
+		for _, b := range p.Grant.Ports {
+			hold(fmt.Sprintf("port %d of %s", b.Host, p.Node), p.Name)
+		}
+		for _, core := range p.Grant.Cores.List() {
+			hold(fmt.Sprintf("core %d of %s", core, p.Node), p.Name)
+		}
+		for _, gpu := range p.Grant.GPUs {
+			hold("GPU "+gpu, p.Name)
+		}
+	}
+	return wrong
+}
+
+// astray names the placements without a container and the cluster's containers
+// without a placement.
+func (w *world) astray(placed []*ledger.Placement) (wrong []string) {
+	byContainer := map[string]*ledger.Placement{}
+	for _, p := range placed {
+		if p.Container == "" {
+			wrong = append(wrong, fmt.Sprintf("%s is reserved and was never made", p.Name))
+		} else {
+			byContainer[p.Container] = p
+		}
+	}
+	for _, h := range w.hosts {
+		rows, err := h.engine().ContainerList(w.soon(), container.ListOptions{All: true})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, r := range rows {
+			id := r.Labels["ddocker.placement"]
+			if p := byContainer[r.ID]; id != "" && (p == nil || p.ID != id) {
+				wrong = append(wrong, fmt.Sprintf("the engine of %s has %s of placement %s, which the ledger does not know", h.name, r.Names[0], id))
+			}
+			delete(byContainer, r.ID)
+		}
+	}
+	for _, p := range byContainer {
+		wrong = append(wrong, fmt.Sprintf("%s is held for a container that is gone", p.Name))
+	}
+	return wrong
+}
+
+// hostPorts returns the ports granted to the containers, in order.
+func hostPorts(placed []*ledger.Placement) []int {
+	var all []int
+	for _, p := range placed {
+		for _, b := range p.Grant.Ports {
+			all = append(all, int(b.Host))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func port(n uint16) sched.Port { return sched.Port{Number: n, Proto: "tcp"} }
+
+// token is what "ddocker token" prints on h.
+func (h *host) token() string {
+	h.of.t.Helper()
+	var reply struct{ Token string }
+	h.of.eventually(h.name+" hands out a token", func() bool { return h.post("/ddocker/tokens", &reply) == nil })
+	return reply.Token
+}
+
+// post sends an empty POST to the agent's socket.
+func (h *host) post(path string, into any) error {
+	req, err := http.NewRequestWithContext(h.of.soon(), http.MethodPost, "http://"+net.JoinHostPort(h.ip, socketPort)+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := h.of.web.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode >= http.StatusMultipleChoices {
+		err = errors.New(string(text))
+	}
+	if err != nil || into == nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}

@@ -1,0 +1,444 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"ddocker/consensus"
+	"ddocker/consensus/ledger"
+	"ddocker/engine/enginetest"
+	"ddocker/sched"
+	"ddocker/test/vnet"
+)
+
+// world is some machines with whole agents and in-memory engines, on a network
+// in memory, in virtual time. Nothing of it is Docker's or the machine's own but
+// the data directories.
+type world struct {
+	t      *testing.T
+	net    *vnet.Net
+	dir    string
+	desk   *vnet.Host         // where the clients sit
+	web    *http.Transport    // speaks plain HTTP from there
+	end    context.CancelFunc // of the engines
+	serves sync.WaitGroup
+	hosts  []*host
+	logs   logbook
+
+	mu      sync.Mutex // guards clients
+	clients map[string]*client.Client
+}
+
+// host is one machine: what survives its agent, and its agent's present life.
+type host struct {
+	of         *world
+	name, ip   string
+	engineAddr string
+	data       string
+	stores     *consensus.Stores
+	twin       *enginetest.Twin
+	machine    *fakeMachine
+
+	life  *vnet.Host // nil while the agent is down
+	off   context.CancelFunc
+	ended chan error
+
+	mu    sync.Mutex // guards agent
+	agent *agent     // nil until it is built
+}
+
+// Ports of the hosts in the world.
+const (
+	socketPort = "80"
+	enginePort = "2375"
+)
+
+// image is what every engine of a world has.
+const image = "busybox:latest"
+
+// lingering is how long memberlist's last probe outlives its Run.
+const lingering = 15 * time.Second
+
+// inWorld runs a test in virtual time with n machines that are not yet started.
+func inWorld(t *testing.T, n int, test func(w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, net: vnet.New(1), dir: t.TempDir(), clients: map[string]*client.Client{}}
+		w.desk = w.net.Boot("10.2.0.1")
+		w.web = &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return w.desk.Dial(ctx, addr) }}
+		var ctx context.Context
+		ctx, w.end = context.WithCancel(context.Background())
+		t.Cleanup(w.close)
+		for i := range n {
+			w.add(ctx, i+1)
+		}
+		test(w)
+	})
+}
+
+// inCluster runs a test with n machines in one cluster, the first of which
+// founded it.
+func inCluster(t *testing.T, n int, test func(w *world)) {
+	t.Helper()
+	inWorld(t, n, func(w *world) {
+		w.found()
+		test(w)
+	})
+}
+
+func (w *world) found() {
+	w.t.Helper()
+	w.hosts[0].start()
+	if len(w.hosts) > 1 {
+		token := w.hosts[0].token()
+		for _, h := range w.hosts[1:] {
+			h.start(joining(w.hosts[0], token))
+		}
+	}
+	w.whole()
+}
+
+func joining(by *host, token string) func(*agentConfig) {
+	return func(c *agentConfig) { c.Join, c.Token = by.ip, token }
+}
+
+// add puts a machine with four cores, 16 GiB and an engine into the world.
+func (w *world) add(ctx context.Context, number int) *host {
+	h := &host{
+		of: w, name: fmt.Sprintf("n%d", number), ip: fmt.Sprintf("10.0.0.%d", number),
+		stores: consensus.NewStores(), machine: &fakeMachine{},
+	}
+	h.data = w.dir + "/" + h.name
+	gpu := "GPU-" + h.name
+	h.machine.cards = []sched.Card{{UUID: gpu, Model: "TITAN Xp"}}
+	h.twin = enginetest.New(enginetest.Config{Name: h.name, GPUs: []string{gpu}})
+	h.twin.AddImage(image)
+	ip := fmt.Sprintf("10.1.0.%d", number)
+	h.engineAddr = net.JoinHostPort(ip, enginePort)
+	ln, err := w.net.Boot(ip).Listen(":" + enginePort)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.serves.Go(func() {
+		if err := h.twin.Serve(ctx, ln); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.hosts = append(w.hosts, h)
+	return h
+}
+
+// close ends everything in the world, and tells what the agents said if the
+// test has failed.
+func (w *world) close() {
+	for _, h := range w.hosts {
+		h.twin.Unhang()
+		if h.life != nil {
+			h.off()
+		}
+	}
+	for _, h := range w.hosts {
+		if h.life != nil {
+			h.stop()
+		}
+		if h.ended != nil {
+			<-h.ended
+		}
+	}
+	w.web.CloseIdleConnections()
+	for _, c := range w.clients {
+		c.Close()
+	}
+	w.end()
+	w.serves.Wait()
+	for _, h := range w.hosts {
+		for _, v := range h.twin.Violations() {
+			w.t.Errorf("on %s %s", h.name, v)
+		}
+	}
+	time.Sleep(lingering)
+	if w.t.Failed() {
+		w.t.Log(w.logs.tail())
+	}
+}
+
+// start switches the machine's agent on, and returns before it is ready.
+func (h *host) start(change ...func(*agentConfig)) {
+	h.of.t.Helper()
+	if h.ended != nil {
+		<-h.ended // the life before may have been killed just now
+	}
+	h.life = h.of.net.Boot(h.ip)
+	socket, err := h.life.Listen(":" + socketPort)
+	if err != nil {
+		h.of.t.Fatal(err)
+	}
+	life := h.life
+	cfg := agentConfig{
+		DataDir: h.data, Listen: ":" + defaultPort, Advertise: h.ip, Name: h.name,
+		Logger: slog.New(slog.NewTextHandler(&h.of.logs, &slog.HandlerOptions{Level: slog.LevelDebug})).With("on", h.name),
+		net:    life, stores: h.stores, machine: h.machine, socket: socket,
+		dialEngine: func(ctx context.Context) (net.Conn, error) { return life.Dial(ctx, h.engineAddr) },
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	ctx, off := context.WithCancel(context.Background())
+	h.off, h.ended = off, make(chan error, 1)
+	ended := h.ended
+	go func() {
+		defer close(ended)
+		ended <- h.run(ctx, cfg)
+	}()
+}
+
+// run is runAgent, less that the test can look inside.
+func (h *host) run(ctx context.Context, cfg agentConfig) error {
+	if err := cfg.complete(); err != nil {
+		return err
+	}
+	a, err := newAgent(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.agent = a
+	h.mu.Unlock()
+	return a.run(ctx)
+}
+
+// inside returns the agent if it runs, else nil.
+func (h *host) inside() *agent {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.agent
+}
+
+func (h *host) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.agent = nil
+}
+
+// stop ends the agent as SIGTERM does.
+func (h *host) stop() {
+	h.of.t.Helper()
+	h.off()
+	began := time.Now()
+	if err := <-h.ended; err != nil {
+		h.of.t.Errorf("the agent of %s ended with: %v", h.name, err)
+	}
+	if took := time.Since(began); took >= 5*time.Second {
+		h.of.t.Errorf("the agent of %s took %v to stop", h.name, took)
+	}
+	h.of.net.Kill(h.life)
+	h.life = nil
+	h.forget()
+}
+
+// kill ends the agent as kill -9 does: from now on nobody sees anything of it,
+// its engine included.
+func (h *host) kill() {
+	h.of.net.Kill(h.life)
+	h.off()
+	h.life = nil
+	h.forget()
+}
+
+// refused returns the sentence with which the agent gave up.
+func (h *host) refused() string {
+	h.of.t.Helper()
+	err := <-h.ended
+	if err == nil {
+		h.of.t.Fatalf("%s was not refused", h.name)
+	}
+	h.of.net.Kill(h.life)
+	h.life = nil
+	return err.Error()
+}
+
+// split cuts the world in two: the named machines and the rest. Clients reach
+// both.
+func (w *world) split(some ...*host) {
+	for _, a := range w.hosts {
+		for _, b := range w.hosts {
+			if slices.Contains(some, a) != slices.Contains(some, b) {
+				w.net.Cut(a.ip, b.ip)
+			}
+		}
+	}
+}
+
+// up returns the machines whose agents run.
+func (w *world) up() []*host {
+	return slices.DeleteFunc(slices.Clone(w.hosts), func(h *host) bool { return h.life == nil })
+}
+
+// leader returns the machine whose agent leads, or nil.
+func (w *world) leader() *host {
+	for _, h := range w.up() {
+		if a := h.inside(); a != nil && a.log.IsLeader() {
+			return h
+		}
+	}
+	return nil
+}
+
+// eventually waits some virtual minutes for a condition.
+func (w *world) eventually(what string, holds func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(5 * time.Minute); !holds(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("not within five minutes: %s\n%s", what, w)
+		}
+	}
+}
+
+// whole waits until all machines know each other, follow the log, and enough
+// of them vote.
+func (w *world) whole() {
+	w.t.Helper()
+	w.eventually("the cluster is whole", func() bool {
+		for _, h := range w.hosts {
+			if !h.settled(len(w.hosts)) {
+				return false
+			}
+		}
+		return w.leader() != nil
+	})
+}
+
+func (h *host) settled(n int) bool {
+	a := h.inside()
+	if a == nil || len(a.log.Servers()) != n || len(a.log.Status().Voters) != votersOf(n) {
+		return false
+	}
+	for _, m := range a.gossip.Members() {
+		if !m.Alive {
+			return false
+		}
+	}
+	nodes := 0
+	a.log.View(func(l *ledger.Ledger) {
+		for _, m := range l.Nodes() {
+			if len(m.Observed.Images) > 0 && m.Observed.Closed == "" {
+				nodes++
+			}
+		}
+	})
+	return nodes == n && len(a.gossip.Members()) == n
+}
+
+// votersOf is the rule, once more: 1 for one or two nodes, 3 from three, 5 from
+// seven.
+func votersOf(n int) int {
+	if n < 3 {
+		return 1
+	}
+	if n < 7 {
+		return 3
+	}
+	return 5
+}
+
+func (w *world) String() string {
+	var b strings.Builder
+	for _, h := range w.hosts {
+		if a := h.inside(); a != nil {
+			st := a.log.Status()
+			fmt.Fprintf(&b, "%s %s leader=%s applied=%d voters=%d servers=%d members=%v\n", h.name, st.State, st.Leader, st.AppliedIndex, len(st.Voters), len(a.log.Servers()), a.gossip.Members())
+		} else {
+			fmt.Fprintf(&b, "%s is down\n", h.name)
+		}
+	}
+	return b.String()
+}
+
+// docker returns docker's own client, speaking to the agent's socket.
+func (h *host) docker() *client.Client { return h.of.dockerAt(net.JoinHostPort(h.ip, socketPort)) }
+
+// engine returns docker's own client, speaking to the host's engine behind the
+// agent's back.
+func (h *host) engine() *client.Client { return h.of.dockerAt(h.engineAddr) }
+
+// dockerAt returns the one client of an address.
+func (w *world) dockerAt(addr string) *client.Client {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.clients[addr]; c != nil {
+		return c
+	}
+	web := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return w.desk.Dial(ctx, addr) }}
+	c, err := client.NewClientWithOpts(
+		client.WithHost("http://"+addr), // before the HTTP client, whose dialer it would replace
+		client.WithHTTPClient(&http.Client{Transport: web}),
+		client.WithVersion("1.41"),
+	)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.clients[addr] = c
+	return c
+}
+
+// fakeMachine is what an agent samples of its machine.
+type fakeMachine struct {
+	cards []sched.Card
+
+	mu        sync.Mutex // guards listening
+	listening []sched.Port
+}
+
+func (m *fakeMachine) Cards() ([]sched.Card, bool) { return m.cards, true }
+
+func (m *fakeMachine) Listening() ([]sched.Port, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.listening), nil
+}
+
+func (m *fakeMachine) Usage() (cpu, memory int) { return 10, 10 }
+
+func (m *fakeMachine) listen(port uint16) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.listening = append(m.listening, sched.Port{Number: port, Proto: "tcp"})
+}
+
+// logbook keeps what all agents say, with the virtual time of it.
+type logbook struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+// keptLog is how much of the log a failure shows, in bytes.
+const keptLog = 24 << 10
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.text.Len() > 1<<20 {
+		l.text.Next(l.text.Len() - keptLog)
+	}
+	return l.text.Write(p)
+}
+
+func (l *logbook) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text.String()
+	return text[max(0, len(text)-keptLog):]
+}
