@@ -210,7 +210,7 @@ func (a *agent) buildNode() {
 	if m == nil {
 		a.gpus = gpu.New(gpu.Config{})
 		own := &machine{gpus: a.gpus}
-		m, smi = own, own.SMI
+		m, smi = own, func(ctx context.Context) (string, error) { return own.SMI(ctx, a.cfg.Name) }
 	}
 	a.node = node.New(node.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,

@@ -239,3 +239,28 @@ func (h *host) post(path string, into any) error {
 	}
 	return json.Unmarshal(text, into)
 }
+
+// outsider runs a container on h's engine behind the agent's back.
+func (h *host) outsider(name, port, cores string) (id string) {
+	h.of.t.Helper()
+	c := &container.Config{Image: image, ExposedPorts: nat.PortSet{"80/tcp": {}}}
+	hc := &container.HostConfig{PortBindings: nat.PortMap{"80/tcp": {{HostPort: port}}}}
+	hc.CpusetCpus = cores
+	r, err := h.engine().ContainerCreate(h.of.soon(), c, hc, nil, nil, name)
+	if err == nil {
+		err = h.engine().ContainerStart(h.of.soon(), r.ID, container.StartOptions{})
+	}
+	if err != nil {
+		h.of.t.Fatal(err)
+	}
+	return r.ID
+}
+
+// ledgerHolds says whether the ports of the named host count as taken.
+func (a *agent) ledgerHolds(name string, ports ...sched.Port) (all bool) {
+	a.log.View(func(l *ledger.Ledger) {
+		held := &l.Host(l.NodeNamed(name).Node).Held
+		all = !slices.ContainsFunc(ports, func(p sched.Port) bool { return !held.HasPort(p) })
+	})
+	return all
+}

@@ -36,6 +36,7 @@ type world struct {
 	serves sync.WaitGroup
 	hosts  []*host
 	logs   logbook
+	bursts int
 
 	mu      sync.Mutex // guards clients
 	clients map[string]*client.Client
@@ -434,6 +435,11 @@ func (l *logbook) Write(p []byte) (int, error) {
 		l.text.Next(l.text.Len() - keptLog)
 	}
 	return l.text.Write(p)
+}
+
+// note lets the test itself have its say.
+func (l *logbook) note(format string, args ...any) {
+	fmt.Fprintf(l, "time=%s on=desk "+format+"\n", append([]any{time.Now().Format(time.RFC3339Nano)}, args...)...)
 }
 
 func (l *logbook) tail() string {

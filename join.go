@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"ddocker/consensus"
@@ -50,6 +51,24 @@ type joinReply struct {
 	Cert, CA  []byte
 	GossipKey []byte
 	Peers     map[string]string // addresses by node ID
+	Now       time.Time         // by the clock of the node that signed
+}
+
+// maxSkew is how far clocks may be apart: certificates are valid from five
+// minutes before they are made.
+const maxSkew = 4 * time.Minute
+
+// checkClock refuses a machine whose clock is off: it would take the others'
+// certificates for expired or not yet valid.
+func (r *joinReply) checkClock(host string) error {
+	skew := time.Since(r.Now).Round(time.Second)
+	switch {
+	case skew > maxSkew:
+		return fmt.Errorf("this machine's clock is %s ahead of that of %s: set it, for example with \"timedatectl set-ntp true\", and join again", skew, host)
+	case skew < -maxSkew:
+		return fmt.Errorf("this machine's clock is %s behind that of %s: set it, for example with \"timedatectl set-ntp true\", and join again", -skew, host)
+	}
+	return nil
 }
 
 // enter makes sure that the data directory belongs to a node: by its own past,
@@ -133,6 +152,15 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	}
 	cfg.Logger.Info("joined the cluster", "cluster", id.Cluster(), "by", cfg.Join)
 	return id, nil
+}
+
+// advice says what to look at when a host cannot be reached.
+func advice(err error) string {
+	var timeout net.Error
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH) || errors.As(err, &timeout) && timeout.Timeout() {
+		return ": is its agent running, and is its port open here, TCP and UDP?"
+	}
+	return ""
 }
 
 func askToJoin(ctx context.Context, n network, addr string, config *tls.Config, request joinRequest, reply *joinReply) error {
@@ -236,9 +264,6 @@ func (a *agent) admit(ctx context.Context, request joinRequest) (*joinReply, err
 	if err != nil {
 		return nil, err
 	}
-	if err := a.nameFree(request.Name); err != nil {
-		return nil, err
-	}
 	result, _, err := a.log.Propose(ctx, ledger.Command{ID: identity.NewID(), UseToken: &ledger.UseToken{Hash: token.Hash()}})
 	if err != nil {
 		return nil, err
@@ -246,13 +271,16 @@ func (a *agent) admit(ctx context.Context, request joinRequest) (*joinReply, err
 	if result.Refusal != nil {
 		return nil, result.Refusal
 	}
+	if err := a.nameFree(request.Name); err != nil {
+		return nil, err
+	}
 	id := identity.NewID()
 	cert, err := ca.Sign(request.CSR, subject(id, request.Name, request.Address))
 	if err != nil {
 		return nil, err
 	}
 	a.cfg.Logger.Info("admitted a node", "node", request.Name, "address", request.Address, "id", id)
-	return &joinReply{Cert: cert, CA: ca.CertPEM(), GossipKey: a.gossipKey, Peers: a.addresses()}, nil
+	return &joinReply{Cert: cert, CA: ca.CertPEM(), GossipKey: a.gossipKey, Peers: a.addresses(), Now: time.Now()}, nil
 }
 
 func (a *agent) nameFree(name string) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -32,15 +33,15 @@ func (m *machine) Cards() ([]sched.Card, bool) {
 	return list, known
 }
 
-// SMI returns what nvidia-smi says.
-func (m *machine) SMI(ctx context.Context) (string, error) {
+// SMI returns what nvidia-smi says on this machine, whose name is host.
+func (m *machine) SMI(ctx context.Context, host string) (string, error) {
 	var out bytes.Buffer
 	err := gpu.SMI(ctx, &out, m.gpus)
 	if errors.Is(err, gpu.ErrNoGPU) {
-		return "", err
+		return "", fmt.Errorf("host %s has no NVIDIA GPU that its driver shows", host)
 	}
 	if err != nil {
-		return "", errors.New(strings.TrimSpace(err.Error() + "\n" + out.String()))
+		return "", fmt.Errorf("nvidia-smi on host %s: %w", host, err)
 	}
 	return out.String(), nil
 }

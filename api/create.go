@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"time"
 
 	"github.com/docker/docker/pkg/namesgenerator"
 
@@ -33,8 +34,12 @@ var containerName = regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 const badName = "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
 
-// tries bounds how often another place is looked for.
-const tries = 3
+const (
+	// tries bounds how often another place is looked for.
+	tries = 3
+	// createTimeout bounds a create on its holder: more than a slow engine takes.
+	createTimeout = 11 * time.Minute
+)
 
 // create places a container and has it made there.
 func (a *API) create(w http.ResponseWriter, c *call) {
@@ -91,6 +96,9 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 	if err := json.Unmarshal(body, &top); err != nil || top == nil {
 		return nil, invalid("read the request: it is no JSON object")
 	}
+	if err := spell(top); err != nil {
+		return nil, invalid("read the request: %s", err)
+	}
 	var s settings.Settings
 	a.cfg.Log.View(func(l *ledger.Ledger) { s = l.Settings() })
 	overlay, err := options.Parse(s.Options)
@@ -98,7 +106,7 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 		return nil, invalid("additional_options of the cluster: %s", err)
 	}
 	var labels struct{ Labels map[string]string }
-	if err := json.Unmarshal(body, &labels); err != nil {
+	if err := json.Unmarshal(raw(top), &labels); err != nil {
 		return nil, invalid("read the request's labels: %s", err)
 	}
 	_, typed := labels.Labels[labelType]
@@ -114,6 +122,9 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 	w, err := readWish(o.body)
 	if err != nil {
 		return nil, invalid("%s", err)
+	}
+	if w.HostConfig.PublishAllPorts {
+		w.expose(a.imageExposes(c.Context(), w.Image))
 	}
 	o.reserve.Image, o.reserve.Owner = w.Image, a.cfg.Caller(c.Request)
 	if o.reserve.Type, o.reserve.Request, err = w.request(s); err != nil {
@@ -143,7 +154,8 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	u := url.URL{Scheme: "http", Host: "ddocker", Path: c.to(""), RawQuery: query.Encode()}
 	// The container is made even if the client goes away meanwhile: half-made it
 	// would be nobody's.
-	ctx := context.WithoutCancel(c.Context())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), createTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(o.body))
 	if err != nil {
 		return nil, err

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"ddocker/consensus/ledger"
 )
@@ -89,23 +91,43 @@ func (a *API) rename(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusBadRequest, badName, name)
 		return
 	}
+	name = strings.TrimPrefix(name, "/")
 	if t.Placement == nil {
-		a.send(w, c, t.Node, t.Container)
+		a.renameOutsider(w, c, t, name)
 		return
 	}
 	if !a.proposed(w, c, ledger.Command{Rename: &ledger.Rename{Placement: t.Placement.ID, Name: name}}) {
 		return
 	}
+	// Whether the engine did it must be known even if the client goes away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), renameTimeout)
+	defer cancel()
+	c.Request = c.WithContext(ctx)
 	watched := &record{header: w.Header()}
 	a.send(watched, c, t.Node, t.Container)
 	if watched.status >= http.StatusMultipleChoices {
 		back := ledger.Command{Rename: &ledger.Rename{Placement: t.Placement.ID, Name: t.Name}}
-		if _, _, err := a.cfg.Log.Propose(context.WithoutCancel(c.Context()), back); err != nil {
+		if _, _, err := a.cfg.Log.Propose(context.WithoutCancel(ctx), back); err != nil {
 			a.log.Warn("name is not yet taken back", "container", t.Name, "err", err)
 		}
 	}
 	w.WriteHeader(watched.status)
 	w.Write(watched.body.Bytes())
+}
+
+// renameTimeout bounds a rename on its holder.
+const renameTimeout = 30 * time.Second
+
+// renameOutsider renames a container of which the ledger knows only what its host
+// sees: its new name must be free in the cluster all the same.
+func (a *API) renameOutsider(w http.ResponseWriter, c *call, t ledger.Target, name string) {
+	var taken *ledger.Refusal
+	a.cfg.Log.View(func(l *ledger.Ledger) { taken = l.NameTaken(name) })
+	if taken != nil && name != t.Name {
+		failWith(w, taken)
+		return
+	}
+	a.send(w, c, t.Node, t.Container)
 }
 
 // proposed carries out a command of the ledger, or answers why not.

@@ -178,14 +178,19 @@ func (h *hosts) each(ctx context.Context, path string, query url.Values) []answe
 		asking.Go(func() {
 			a := &answers[i]
 			a.body, a.err = h.get(ctx, one.id, path, query)
-			var refused *statusError
-			if a.err != nil && ctx.Err() == nil && !(errors.As(a.err, &refused) && refused.status < http.StatusInternalServerError) {
+			if a.err != nil && ctx.Err() == nil && !answered(a.err) {
 				h.miss(one.id)
 			}
 		})
 	}
 	asking.Wait()
 	return answers
+}
+
+// answered says whether the error is an engine's own, and not of the way to it.
+func answered(err error) bool {
+	var refused *statusError
+	return errors.As(err, &refused) && refused.status != http.StatusBadGateway
 }
 
 // name returns what people call the node.
@@ -218,7 +223,19 @@ func (a *API) unreachable(w http.ResponseWriter, name, node string) {
 // short enough to be kept whole.
 type inProcess struct{ handler http.Handler }
 
-func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p inProcess) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	defer func() {
+		switch v := recover(); v {
+		case nil:
+		case http.ErrAbortHandler:
+			resp, err = nil, errors.New("ask this node's engine: its answer broke off")
+		default:
+			panic(v)
+		}
+	}()
+	// Under a server, which this stands for, a proxy tells of a broken answer by
+	// a panic; else not at all.
+	r = r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, new(http.Server)))
 	w := &record{header: http.Header{}, status: http.StatusOK}
 	p.handler.ServeHTTP(w, r)
 	if err := r.Context().Err(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	named "github.com/distribution/reference"
 
@@ -30,6 +31,23 @@ func (a *API) imageHosts(ctx context.Context, ref string) []host {
 	return have
 }
 
+// imageExposes returns the ports that the image itself exposes, as "80/tcp"; none
+// where no host has it.
+func (a *API) imageExposes(ctx context.Context, ref string) map[string]struct{} {
+	if !reference.MatchString(ref) {
+		return nil
+	}
+	for _, one := range a.hosts.each(ctx, "/images/"+ref+"/json", nil) {
+		var image struct {
+			Config struct{ ExposedPorts map[string]struct{} }
+		}
+		if one.err == nil && json.Unmarshal(one.body, &image) == nil {
+			return image.Config.ExposedPorts
+		}
+	}
+	return nil
+}
+
 // imageHolder passes the request to an engine that has the image.
 func (a *API) imageHolder(w http.ResponseWriter, c *call) {
 	have := a.imageHosts(c.Context(), c.ref)
@@ -39,6 +57,9 @@ func (a *API) imageHolder(w http.ResponseWriter, c *call) {
 	}
 	a.send(w, c, have[0].id, c.ref)
 }
+
+// removeTimeout bounds the removal of an image on one host.
+const removeTimeout = 2 * time.Minute
 
 // removeImage removes the image from every host that has it, unless a container
 // of the cluster was made from it.
@@ -55,7 +76,9 @@ func (a *API) removeImage(w http.ResponseWriter, c *call) {
 	}
 	var done []json.RawMessage
 	for _, one := range have {
-		body, err := a.hosts.do(c.Context(), http.MethodDelete, one.id, c.to(c.ref), c.URL.Query())
+		ctx, cancel := context.WithTimeout(c.Context(), removeTimeout)
+		body, err := a.hosts.do(ctx, http.MethodDelete, one.id, c.to(c.ref), c.URL.Query())
+		cancel()
 		var refused *statusError
 		switch {
 		case errors.As(err, &refused):

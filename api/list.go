@@ -75,7 +75,7 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 	var outsiders []ledger.Outsider
 	a.cfg.Log.View(func(l *ledger.Ledger) {
 		for _, p := range l.Placed(one.id) {
-			placed[p.Container] = p
+			placed[cmp.Or(p.Container, p.ID)] = p
 		}
 		if n := l.Node(one.id); n != nil {
 			outsiders = n.Observed.Containers

@@ -65,9 +65,7 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.Reve
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if r.Context().Err() == nil {
-				fail(w, http.StatusBadGateway, "%s does not answer: %s", whom, err)
-			}
+			fail(w, http.StatusBadGateway, "%s does not answer: %s", whom, err)
 		},
 	}
 }
@@ -156,9 +154,10 @@ type afterSuccess struct {
 // WriteHeader does it, once, where the status says that the request has had its
 // effect, or that there was nothing left to do.
 func (a *afterSuccess) WriteHeader(status int) {
-	if !a.done && (status < 300 || status == http.StatusNotFound) {
+	success := status/100 == 2
+	if !a.done && (success || status == http.StatusNotFound) {
 		a.done = true
-		if err := a.then(); err != nil && status < 300 {
+		if err := a.then(); err != nil && success {
 			a.Header().Set("Warning", fmt.Sprintf("199 ddocker %q", err.Error()))
 		}
 	}

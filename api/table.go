@@ -21,7 +21,7 @@ const (
 	del  = http.MethodDelete
 )
 
-// routes returns the whole table. Rows without {} are looked at first.
+// routes returns the whole table. The first row that matches counts.
 func routes() []route {
 	return []route{
 		{get, "/_ping", (*API).here},

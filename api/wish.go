@@ -1,16 +1,13 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"path"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"ddocker/api/options"
-	"ddocker/consensus/ledger"
 	"ddocker/sched"
 	"ddocker/settings"
 )
@@ -18,10 +15,13 @@ import (
 // wish is what of a create body decides where a container can go. Other fields
 // pass by as bytes.
 type wish struct {
-	Image        string
-	Labels       map[string]string
-	ExposedPorts map[string]struct{}
-	HostConfig   struct {
+	Image string
+	// Older engines take these from here too, though they belong in HostConfig.
+	Memory, MemorySwap int64
+	CpusetCpus, Cpuset string
+	Labels             map[string]string
+	ExposedPorts       map[string]struct{}
+	HostConfig         struct {
 		NanoCpus, CPUQuota, CPUPeriod, Memory int64
 		CpusetCpus                            string
 		DeviceRequests                        []deviceWish
@@ -51,6 +51,9 @@ func readWish(body []byte) (*wish, error) {
 	}
 	if w.Image == "" {
 		return nil, fmt.Errorf("no image is named")
+	}
+	if w.Memory != 0 || w.MemorySwap != 0 || w.CpusetCpus+w.Cpuset != "" {
+		return nil, fmt.Errorf("limits of memory and cores stand in HostConfig, not beside it")
 	}
 	return &w, nil
 }
@@ -95,8 +98,11 @@ func (w *wish) request(s settings.Settings) (typeName string, r sched.Request, e
 	return typeName, r, err
 }
 
-// optionModel is the option of a device request that names a GPU's model.
-const optionModel = "model"
+const (
+	optionModel = "model" // option of a device request that names a GPU's model
+	allGPUs     = "all"   // stands for every card among the IDs of a device request
+	maxGPUs     = 1024    // bounds the cards that one request may name by their number
+)
 
 func (w *wish) gpus(r *sched.Request) error {
 	for _, d := range w.HostConfig.DeviceRequests {
@@ -106,6 +112,10 @@ func (w *wish) gpus(r *sched.Request) error {
 		switch {
 		case len(d.DeviceIDs) > 0:
 			for _, id := range d.DeviceIDs {
+				if id == allGPUs {
+					r.AllGPUs = true
+					continue
+				}
 				if _, err := strconv.Atoi(id); err == nil {
 					return fmt.Errorf("GPU %s is an index, which says nothing in a cluster: name the card by its UUID, see \"ddocker nodes --format json\"", id)
 				}
@@ -113,6 +123,8 @@ func (w *wish) gpus(r *sched.Request) error {
 			}
 		case d.Count < 0:
 			r.AllGPUs = true
+		case d.Count > maxGPUs:
+			return fmt.Errorf("%d GPUs are more than one host has", d.Count)
 		default:
 			for range d.Count {
 				r.GPUs = append(r.GPUs, sched.GPUWish{Model: d.Options[optionModel]})
@@ -120,6 +132,14 @@ func (w *wish) gpus(r *sched.Request) error {
 		}
 	}
 	return nil
+}
+
+// expose adds ports to those that the container exposes.
+func (w *wish) expose(ports map[string]struct{}) {
+	if w.ExposedPorts == nil {
+		w.ExposedPorts = map[string]struct{}{}
+	}
+	maps.Copy(w.ExposedPorts, ports)
 }
 
 // ports lists the ports of the host that the container wants: those that the
@@ -181,102 +201,4 @@ func splitPort(key string) (number uint16, proto string, err error) {
 		return 0, "", fmt.Errorf("invalid port specification: %q", key)
 	}
 	return uint16(n), strings.ToLower(proto), nil
-}
-
-// pin restricts a container to the one host that has what it is tied to: other
-// containers, or files of the host that the cluster does not know to be shared.
-func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, r *sched.Request) error {
-	if other := w.companion(); other != "" {
-		t, refusal := a.resolve(ctx, other)
-		if refusal != nil {
-			return refusal
-		}
-		return narrow(r, a.hosts.name(t.Node), "container "+other+" is there")
-	}
-	shared, err := sharedPaths(overlay)
-	if err != nil {
-		return err
-	}
-	if local := w.local(shared); local != "" && r.Host == "" {
-		return narrow(r, a.cfg.Name, local+" is its own and not known to be on every host (see additional_options in \"ddocker config show\")")
-	}
-	return nil
-}
-
-func narrow(r *sched.Request, host, why string) error {
-	if r.Host != "" && r.Host != host {
-		return &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf("host %s is asked for, but only %s will do: %s", r.Host, host, why)}
-	}
-	r.Host, r.HostReason = host, why
-	return nil
-}
-
-// companion names a container whose host this one must share.
-func (w *wish) companion() string {
-	h := &w.HostConfig
-	for _, mode := range []string{h.NetworkMode, h.IpcMode, h.PidMode} {
-		if name, ok := strings.CutPrefix(mode, "container:"); ok {
-			return name
-		}
-	}
-	for _, from := range slices.Concat(h.VolumesFrom, h.Links) {
-		name, _, _ := strings.Cut(from, ":")
-		return name
-	}
-	return ""
-}
-
-// local names the first thing that the container wants of its host's own.
-func (w *wish) local(shared []string) string {
-	h := &w.HostConfig
-	for _, b := range h.Binds {
-		if source, _, ok := strings.Cut(b, ":"); ok && !within(source, shared) {
-			return "volume " + source
-		}
-	}
-	for _, m := range h.Mounts {
-		if m.Type == "bind" && !within(m.Source, shared) || m.Type == "volume" && m.Source != "" {
-			return "volume " + m.Source
-		}
-	}
-	networks := []string{h.NetworkMode}
-	for name := range w.NetworkingConfig.EndpointsConfig {
-		networks = append(networks, name)
-	}
-	slices.Sort(networks)
-	for _, n := range networks {
-		if !slices.Contains([]string{"", "default", "bridge", "host", "none"}, n) {
-			return "network " + n
-		}
-	}
-	return ""
-}
-
-// sharedPaths are the host's paths that additional_options mount everywhere.
-func sharedPaths(overlay *options.Overlay) ([]string, error) {
-	body := map[string]json.RawMessage{}
-	if err := overlay.Apply(body); err != nil {
-		return nil, err
-	}
-	var w wish
-	if err := json.Unmarshal(raw(body), &w); err != nil {
-		return nil, fmt.Errorf("read additional_options: %w", err)
-	}
-	var paths []string
-	for _, b := range w.HostConfig.Binds {
-		source, _, _ := strings.Cut(b, ":")
-		paths = append(paths, source)
-	}
-	for _, m := range w.HostConfig.Mounts {
-		paths = append(paths, m.Source)
-	}
-	return paths, nil
-}
-
-func within(source string, shared []string) bool {
-	source = path.Clean(source)
-	return slices.ContainsFunc(shared, func(s string) bool {
-		s = path.Clean(s)
-		return source == s || strings.HasPrefix(source, strings.TrimSuffix(s, "/")+"/")
-	})
 }

@@ -3,7 +3,10 @@ package node
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -12,6 +15,7 @@ import (
 
 // object is a JSON object of which only some fields are touched: the others
 // pass as the bytes they came in, also those that this program does not know.
+// Keys are alike in any case, as they are to the engine.
 type object map[string]json.RawMessage
 
 func (o object) set(key string, value any) {
@@ -19,16 +23,29 @@ func (o object) set(key string, value any) {
 	if err != nil {
 		panic(fmt.Sprintf("node: marshal %s: %v", key, err)) // of strings, numbers and lists of them: cannot fail
 	}
+	o.remove(key)
 	o[key] = data
 }
 
+func (o object) remove(key string) {
+	maps.DeleteFunc(o, func(k string, _ json.RawMessage) bool { return strings.EqualFold(k, key) })
+}
+
+// get refuses a key that stands twice: which of the two the engine would take
+// depends on their order, which is lost here.
 func (o object) get(key string, into any) error {
-	raw, ok := o[key]
-	if !ok {
-		return nil
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("read %s of the request: %w", key, err)
+	found := ""
+	for k, raw := range o {
+		if !strings.EqualFold(k, key) {
+			continue
+		}
+		if found != "" {
+			return fmt.Errorf("read the request: it has %s twice", key)
+		}
+		found = k
+		if err := json.Unmarshal(raw, into); err != nil {
+			return fmt.Errorf("read %s of the request: %w", key, err)
+		}
 	}
 	return nil
 }
@@ -58,6 +75,9 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool
 	if err := writePorts(top, host, &p.Grant); err != nil {
 		return nil, err
 	}
+	for _, key := range beside {
+		top.remove(key)
+	}
 	labels := map[string]string{}
 	if err := top.get("Labels", &labels); err != nil {
 		return nil, err
@@ -71,17 +91,21 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool
 	return json.Marshal(top)
 }
 
+// beside are limits that older engines also take from beside HostConfig, where it
+// has none.
+var beside = []string{"Memory", "MemorySwap", "CpusetCpus", "Cpuset"}
+
 func writeCPU(host object, g *sched.Grant, shared sched.CPUSet) {
 	if !g.Shares() {
 		for _, quota := range []string{"NanoCpus", "CpuQuota", "CpuPeriod"} {
-			delete(host, quota)
+			host.remove(quota)
 		}
 		host.set("CpusetCpus", g.Cores)
 		return
 	}
 	if g.MilliCPU > 0 {
-		delete(host, "CpuQuota")
-		delete(host, "CpuPeriod")
+		host.remove("CpuQuota")
+		host.remove("CpuPeriod")
 		host.set("NanoCpus", g.MilliCPU*1e6)
 	}
 	if shared.Count() > 0 {
@@ -99,18 +123,21 @@ type deviceRequest struct {
 const visibleDevices = "NVIDIA_VISIBLE_DEVICES="
 
 func writeGPUs(top, host object, g *sched.Grant, gpus bool) error {
-	delete(host, "DeviceRequests")
+	host.remove("DeviceRequests")
+	visible := "void"
 	if len(g.GPUs) > 0 {
 		host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{{"gpu"}}}})
+		visible = strings.Join(g.GPUs, ",")
 	}
-	if !gpus || len(g.GPUs) > 0 {
+	if !gpus {
 		return nil
 	}
 	var env []string
 	if err := top.get("Env", &env); err != nil {
 		return err
 	}
-	top.set("Env", append(env, visibleDevices+"void"))
+	env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, visibleDevices) })
+	top.set("Env", append(env, visibleDevices+visible))
 	return nil
 }
 
@@ -120,8 +147,8 @@ type portBinding struct {
 }
 
 func writePorts(top, host object, g *sched.Grant) error {
-	delete(host, "PortBindings")
-	delete(host, "PublishAllPorts") // each is granted by number
+	host.remove("PortBindings")
+	host.remove("PublishAllPorts") // each is granted by number
 	if len(g.Ports) == 0 {
 		return nil
 	}

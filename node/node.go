@@ -115,6 +115,8 @@ const (
 	sampleEvery    = 2 * time.Second
 	observeEvery   = 10 * time.Second
 	retryEvery     = 2 * time.Second
+	// proposeTimeout bounds a proposal that nobody waits for.
+	proposeTimeout = 10 * time.Second
 )
 
 // Run keeps the engine and the ledger in agreement until ctx ends, and returns
@@ -127,7 +129,9 @@ func (n *Node) Run(ctx context.Context) error {
 	running.Go(func() { n.tellLoad(ctx) })
 	running.Go(func() { n.reconcileLoop(ctx) })
 	<-ctx.Done()
-	n.stop()
+	n.mu.Lock()
+	n.stop() // under the lock that begin takes: no call begins after this
+	n.mu.Unlock()
 	n.calls.Wait()
 	return nil
 }
@@ -161,6 +165,9 @@ func (n *Node) watch(ctx context.Context) {
 			if n.foreign(e) {
 				n.Kick()
 			}
+			if e.Kind == "container" && e.Action == "destroy" {
+				n.destroyed(e.ID)
+			}
 		})
 		if ctx.Err() == nil {
 			n.log.Debug("engine events ended", "err", err)
@@ -169,6 +176,29 @@ func (n *Node) watch(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// destroyed frees what the container held, which docker run --rm or a person on
+// the host removed: the next container of that name may be asked for at once.
+func (n *Node) destroyed(container string) {
+	n.begin(func() {
+		ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
+		defer cancel()
+		if err := n.Removed(ctx, container); err != nil {
+			n.log.Debug("removal is left to the next reconciliation", "container", container, "err", err)
+		}
+	})
+}
+
+// begin does something aside, unless the agent stops, and says whether it does.
+func (n *Node) begin(do func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.life.Err() != nil {
+		return false
+	}
+	n.calls.Go(do)
+	return true
 }
 
 // foreign says whether the event may change what the ledger should know.

@@ -99,6 +99,24 @@ func (n *Node) close(ctx context.Context, why string) {
 	}
 }
 
+// forgetOutsider tells the cluster that a container has gone that was not its
+// own, so that its name is free at once. The rest of what it held follows.
+func (n *Node) forgetOutsider(ctx context.Context, container string) error {
+	var now ledger.Observe
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			now = m.Observed
+		}
+	})
+	n.Kick()
+	left := slices.DeleteFunc(slices.Clone(now.Containers), func(o ledger.Outsider) bool { return o.ID == container })
+	if len(left) == len(now.Containers) {
+		return nil
+	}
+	now.Containers = left
+	return n.propose(ctx, now)
+}
+
 func (n *Node) propose(ctx context.Context, now ledger.Observe) error {
 	same := false
 	n.cfg.Log.View(func(l *ledger.Ledger) {

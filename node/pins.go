@@ -19,14 +19,14 @@ func (n *Node) movePinned(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	var shared sched.CPUSet
+	var shared, all sched.CPUSet
 	sharers := map[string]bool{}
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		h := l.Host(n.cfg.ID)
 		if h == nil {
 			return
 		}
-		shared = h.Shared()
+		shared, all = h.Shared(), h.Cores
 		for _, p := range l.Placed(n.cfg.ID) {
 			if p.Grant.Shares() && p.Container != "" {
 				sharers[p.Container] = true
@@ -41,7 +41,7 @@ func (n *Node) movePinned(ctx context.Context) error {
 		return err
 	}
 	for _, c := range list {
-		if !sharers[c.ID] || !misplaced(c, shared) {
+		if !sharers[c.ID] || !misplaced(c, shared, all) {
 			continue
 		}
 		if err := n.cfg.Engine.SetCores(ctx, c.ID, shared.List()); err != nil && !engine.IsNotFound(err) {
@@ -52,7 +52,11 @@ func (n *Node) movePinned(ctx context.Context) error {
 }
 
 // misplaced says whether a container that shares cores runs on others than the
-// shared ones. One without a list may run everywhere.
-func misplaced(c engine.Container, shared sched.CPUSet) bool {
-	return !sched.CPUs(c.Cores...).Equal(shared)
+// shared ones. One without a list may run on all.
+func misplaced(c engine.Container, shared, all sched.CPUSet) bool {
+	on := sched.CPUs(c.Cores...)
+	if on.Count() == 0 {
+		on = all
+	}
+	return !on.Equal(shared)
 }

@@ -94,6 +94,8 @@ func (n *Node) rank(c ledger.Reserve, has map[string]bool) (ids []string, misfit
 		var lacks []sched.Lack
 		for _, h := range l.Hosts() {
 			switch {
+			case c.Request.Host != "" && c.Request.Host != h.Name && c.Request.Host != h.ID:
+				usable = append(usable, h) // Fit says that it was not asked
 			case !n.cfg.Peers.Alive(h.ID):
 				lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "unreachable"})
 			case !has[h.ID]:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/sched"
@@ -43,6 +42,10 @@ func (n *Node) Realize(ctx context.Context, placement string, index uint64, vers
 	n.mu.Lock()
 	c := n.creating[placement]
 	if c == nil {
+		if n.life.Err() != nil {
+			n.mu.Unlock()
+			return 0, nil, fmt.Errorf("create on %s: the agent stops", n.cfg.Name)
+		}
 		c = &call{done: make(chan struct{})}
 		n.creating[placement] = c
 		n.calls.Go(func() {
@@ -63,23 +66,13 @@ func (n *Node) Realize(ctx context.Context, placement string, index uint64, vers
 }
 
 func (n *Node) realize(id string, index uint64, version string, body []byte) (status int, reply []byte, err error) {
-	ctx, cancel := context.WithTimeout(n.life, 10*time.Second)
+	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	err = n.cfg.Log.Wait(ctx, index)
 	cancel()
 	if err != nil {
 		return 0, nil, fmt.Errorf("wait for the reservation: %w", err)
 	}
-	var p *ledger.Placement
-	var shared sched.CPUSet
-	gpus := false
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if h := l.Host(n.cfg.ID); h != nil {
-			p, shared, gpus = l.Placement(id), h.Shared(), len(h.Cards) > 0
-			if shared.Equal(h.Cores) {
-				shared = sched.CPUSet{} // nothing is pinned: nothing to keep off
-			}
-		}
-	})
+	p, shared, gpus := n.granted(id)
 	switch {
 	case p == nil || p.Node != n.cfg.ID:
 		return 0, nil, busy("the reservation was released before the container was made")
@@ -95,7 +88,32 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 		n.release(id)
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
 	}
-	return n.create(p, version, full)
+	status, reply, err = n.create(p, version, full)
+	if _, now, _ := n.granted(id); status == statusCreated && p.Grant.Shares() && !now.Equal(shared) {
+		// Cores were pinned or freed meanwhile, by somebody who could not move
+		// this container yet.
+		if err := n.movePinned(n.life); err != nil {
+			n.log.Warn("container runs on cores that others have", "container", p.Name, "err", err)
+			n.Kick()
+		}
+	}
+	return status, reply, err
+}
+
+// granted returns the placement, or nil; the cores that containers without their
+// own must keep to, none for all; and whether this host has GPUs.
+func (n *Node) granted(id string) (p *ledger.Placement, shared sched.CPUSet, gpus bool) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		h := l.Host(n.cfg.ID)
+		if h == nil {
+			return
+		}
+		p, gpus = l.Placement(id), len(h.Cards) > 0
+		if shared = h.Shared(); shared.Equal(h.Cores) {
+			shared = sched.CPUSet{} // nothing is pinned: nothing to keep off
+		}
+	})
+	return p, shared, gpus
 }
 
 // prepare makes sure that the host really has free what was granted.
@@ -159,7 +177,7 @@ func (n *Node) create(p *ledger.Placement, version string, body []byte) (status 
 // for it, and Reconcile confirms it later; if the placement was released
 // meanwhile, nobody was told of the container, and it goes.
 func (n *Node) confirm(p *ledger.Placement, container string) error {
-	ctx, cancel := context.WithTimeout(n.life, 10*time.Second)
+	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
 	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: container}})
 	if err != nil {
@@ -192,7 +210,7 @@ func (n *Node) withdraw(p *ledger.Placement) bool {
 
 // release ends a placement. What fails here Reconcile does later.
 func (n *Node) release(placement string) {
-	ctx, cancel := context.WithTimeout(n.life, 10*time.Second)
+	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
 	if _, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement}}); err != nil {
 		n.log.Warn("placement is not yet released", "placement", placement, "err", err)
@@ -210,8 +228,7 @@ func (n *Node) Removed(ctx context.Context, container string) error {
 		}
 	})
 	if p == nil {
-		n.Kick()
-		return nil
+		return n.forgetOutsider(ctx, container)
 	}
 	_, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: p.ID}})
 	if err != nil {

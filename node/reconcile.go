@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -64,11 +65,17 @@ func (n *Node) reconcile(ctx context.Context) error {
 		n.close(ctx, "out of order: its Docker Engine does not answer")
 		return err
 	}
+	known := map[string]bool{}
+	for _, p := range placed {
+		known[p.ID] = true
+	}
 	expired := map[string]bool{}
 	n.cfg.Log.View(func(l *ledger.Ledger) {
-		for _, c := range list {
+		list = slices.DeleteFunc(list, func(c engine.Container) bool {
 			expired[c.Placement] = c.Placement != "" && l.Expired(c.Placement)
-		}
+			p := l.Placement(c.Placement)
+			return p != nil && p.Node == n.cfg.ID && !known[p.ID] // placed since: another time
+		})
 	})
 	n.mu.Lock()
 	steps, outsiders := settle(placed, list, n.openOrFresh(placed, time.Now()), expired)
@@ -121,8 +128,9 @@ func settle(placed []*ledger.Placement, list []engine.Container, held, expired m
 	for _, p := range placed {
 		byID[p.ID] = p
 	}
-	found := map[string]bool{}
+	found, labelled := map[string]bool{}, map[string]bool{}
 	for _, c := range list {
+		labelled[c.Placement] = true
 		p := byID[c.Placement]
 		switch {
 		case p != nil && belongs(p, &c):
@@ -138,9 +146,11 @@ func settle(placed []*ledger.Placement, list []engine.Container, held, expired m
 		if found[p.ID] || held[p.ID] {
 			continue
 		}
+		// Where somebody renamed a container before it was confirmed, nothing is late.
+		late := p.Container == "" && !labelled[p.ID]
 		steps = append(steps, step{
 			why: "placement without a container is released", name: p.Name, placement: p.ID,
-			command: ledger.Command{Release: &ledger.Release{Placement: p.ID, Expired: p.Container == ""}},
+			command: ledger.Command{Release: &ledger.Release{Placement: p.ID, Expired: late}},
 		})
 	}
 	return steps, outsiders
@@ -182,9 +192,11 @@ const (
 	inheritedGrace = 2 * time.Minute
 )
 
-// sighting is when this agent first saw a reservation without a container.
+// sighting is when this agent first saw a reservation without a container and
+// without an open create.
 type sighting struct {
 	at        time.Time
+	open      bool // its create was under way when last seen
 	inherited bool // it may be older than this life of the agent
 }
 
@@ -199,8 +211,8 @@ func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) map[string
 			continue
 		}
 		s, known := n.seen[p.ID]
-		if !known || open {
-			s = sighting{now, n.seen == nil}
+		if !known || open || s.open {
+			s = sighting{now, open, n.seen == nil}
 		}
 		seen[p.ID] = s
 		wait := grace
@@ -215,7 +227,15 @@ func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) map[string
 
 // unsettled says whether a reservation waits for its container or its grace.
 func (n *Node) unsettled() bool {
+	var waiting []string
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, p := range l.Placed(n.cfg.ID) {
+			if p.Container == "" {
+				waiting = append(waiting, p.ID)
+			}
+		}
+	})
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.seen) > len(n.creating)
+	return slices.ContainsFunc(waiting, func(id string) bool { return n.creating[id] == nil })
 }

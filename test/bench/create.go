@@ -116,11 +116,11 @@ const crowd = 30
 
 // many measures create+start with a crowd present and without, in turn.
 func (b *bench) many(ctx context.Context, c *cluster) error {
-	var empty, full duel
+	var none, full duel
 	const turns = 2
 	each := (b.n + turns - 1) / turns
 	for turn := range turns {
-		if err := some(ctx, c, &empty, each); err != nil {
+		if err := some(ctx, c, &none, each); err != nil {
 			return err
 		}
 		if err := c.populate(ctx, turn); err != nil {
@@ -133,8 +133,8 @@ func (b *bench) many(ctx context.Context, c *cluster) error {
 			return err
 		}
 	}
-	b.ratio(fmt.Sprintf("create+start with %d containers ÷ with none", crowd), full.ours, empty.ours, 1.1)
-	b.ratio(fmt.Sprintf("  plain engine with %d ÷ with none", crowd), full.plain, empty.plain, 0)
+	b.ratio(fmt.Sprintf("create+start with %d containers ÷ with none", crowd), full.ours, none.ours, 1.1)
+	b.ratio(fmt.Sprintf("  plain engine with %d ÷ with none", crowd), full.plain, none.plain, 0)
 	return nil
 }
 
@@ -167,9 +167,13 @@ func (c *cluster) populate(ctx context.Context, turn int) error {
 
 // clear removes all containers of the cluster and of the plain engines.
 func (c *cluster) clear(ctx context.Context) error {
+	return empty(ctx, append([]*site{c.entry()}, c.plain...))
+}
+
+func empty(ctx context.Context, sites []*site) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(6)
-	for _, s := range append([]*site{c.entry()}, c.plain...) {
+	for _, s := range sites {
 		list, err := s.ContainerList(ctx, container.ListOptions{All: true})
 		if err != nil {
 			return err

@@ -114,6 +114,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 func (b *bench) build(ctx context.Context) error {
 	b.bin = filepath.Join(b.dir, "ddocker")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.bin, "ddocker")
+	build.Env = append(os.Environ(), "CGO_CFLAGS=-Wno-deprecated-declarations")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build the program: %w", err)

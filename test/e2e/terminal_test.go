@@ -186,7 +186,7 @@ func TestExecGivesARealTerminal(t *testing.T) {
 	for _, h := range l.Hosts() { // the holder is one of them, two are not
 		t.Run("from "+h.Name(), func(t *testing.T) {
 			term := open(t, h, "ddocker", "exec", "abc")
-			term.expect(`# $`)
+			term.expect(`/ # `)
 			term.types("stty size\n")
 			term.expect(`^24 80$`)
 			if err := pty.Setsize(term.screen, &pty.Winsize{Rows: 50, Cols: 132}); err != nil {
@@ -198,7 +198,7 @@ func TestExecGivesARealTerminal(t *testing.T) {
 			term.types("sleep 1000\n")
 			term.expect(`sleep 1000\n`)
 			term.types("\x03")
-			term.expect(`# $`)
+			term.expect(`/ # `)
 			term.types("exit 42\n")
 			if code := term.code(); code != 42 {
 				t.Errorf("exit code %d, want 42", code)

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"ddocker/api/options"
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+// pin restricts a container to the one host that has what it is tied to: other
+// containers, or files of the host that the cluster does not know to be shared.
+func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, r *sched.Request) error {
+	if other := w.companion(); other != "" {
+		t, refusal := a.resolve(ctx, other)
+		if refusal != nil {
+			return refusal
+		}
+		return narrow(r, a.hosts.name(t.Node), "container "+other+" is there")
+	}
+	shared, err := everywhere(overlay)
+	if err != nil {
+		return err
+	}
+	if local := w.local(shared); local != "" && r.Host == "" {
+		return narrow(r, a.cfg.Name, local+" is its own and not known to be on every host (see additional_options in \"ddocker config show\")")
+	}
+	return nil
+}
+
+func narrow(r *sched.Request, host, why string) error {
+	if r.Host != "" && r.Host != host {
+		return &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf("host %s is asked for, but only %s will do: %s", r.Host, host, why)}
+	}
+	r.Host, r.HostReason = host, why
+	return nil
+}
+
+// companion names a container whose host this one must share.
+func (w *wish) companion() string {
+	h := &w.HostConfig
+	for _, mode := range []string{h.NetworkMode, h.IpcMode, h.PidMode} {
+		if name, ok := strings.CutPrefix(mode, "container:"); ok {
+			return name
+		}
+	}
+	for _, from := range slices.Concat(h.VolumesFrom, h.Links) {
+		name, _, _ := strings.Cut(from, ":")
+		return name
+	}
+	return ""
+}
+
+// local names the first thing that the container wants of its host's own.
+func (w *wish) local(shared *wish) string {
+	paths := shared.sources()
+	h := &w.HostConfig
+	for _, b := range h.Binds {
+		if source, _, ok := strings.Cut(b, ":"); ok && !within(source, paths) {
+			return "volume " + source
+		}
+	}
+	for _, m := range h.Mounts {
+		if (m.Type == "bind" || m.Type == "volume") && m.Source != "" && !within(m.Source, paths) {
+			return "volume " + m.Source
+		}
+	}
+	networks := []string{h.NetworkMode}
+	for name := range w.NetworkingConfig.EndpointsConfig {
+		networks = append(networks, name)
+	}
+	slices.Sort(networks)
+	for _, n := range networks {
+		if !slices.Contains([]string{"", "default", "bridge", "host", "none", shared.HostConfig.NetworkMode}, n) {
+			return "network " + n
+		}
+	}
+	return ""
+}
+
+// everywhere is what additional_options give to containers of every host.
+func everywhere(overlay *options.Overlay) (*wish, error) {
+	body := map[string]json.RawMessage{}
+	if err := overlay.Apply(body); err != nil {
+		return nil, err
+	}
+	var w wish
+	if err := json.Unmarshal(raw(body), &w); err != nil {
+		return nil, fmt.Errorf("read additional_options: %w", err)
+	}
+	return &w, nil
+}
+
+// sources are the paths and the volumes of the host that are mounted.
+func (w *wish) sources() (paths []string) {
+	for _, b := range w.HostConfig.Binds {
+		if source, _, ok := strings.Cut(b, ":"); ok {
+			paths = append(paths, source)
+		}
+	}
+	for _, m := range w.HostConfig.Mounts {
+		if m.Source != "" {
+			paths = append(paths, m.Source)
+		}
+	}
+	return paths
+}
+
+func within(source string, shared []string) bool {
+	source = path.Clean(source)
+	return slices.ContainsFunc(shared, func(s string) bool {
+		s = path.Clean(s)
+		return source == s || strings.HasPrefix(source, strings.TrimSuffix(s, "/")+"/")
+	})
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"ddocker/engine/enginetest"
+)
+
+// row is what ps -a by h says of a container, and how long it took.
+func (h *host) row(name string) (state string, took time.Duration) {
+	h.of.t.Helper()
+	began := time.Now()
+	rows, err := h.docker().ContainerList(h.of.soon(), container.ListOptions{All: true})
+	if err != nil {
+		h.of.t.Fatalf("list containers by %s: %v", h.name, err)
+	}
+	took = time.Since(began)
+	for _, r := range rows {
+		if r.Names[0] == "/"+name {
+			state = string(r.State)
+		}
+	}
+	return state, took
+}
+
+// A list waits for who does not answer a second at most, and only once.
+func TestAnAbsentHostsContainersStayListedAsUnreachable(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct{ away, back func(w *world, h *host) }{
+		"dead":    {func(_ *world, h *host) { h.kill() }, func(_ *world, h *host) { h.start() }},
+		"cut off": {func(w *world, h *host) { w.split(h) }, func(w *world, _ *host) { w.net.Heal() }},
+		"hung":    {func(_ *world, h *host) { h.twin.Hang() }, func(_ *world, h *host) { h.twin.Unhang() }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inCluster(t, 3, func(w *world) {
+				id := w.hosts[1].mustRun(wanted{name: "there", on: "n2"})
+				c.away(w, w.hosts[1])
+				state, took := w.hosts[0].row("there")
+				if state != "unreachable" || took > 1100*time.Millisecond {
+					t.Errorf("the first ps says %q after %v, want unreachable within a second", state, took)
+				}
+				for range 20 {
+					time.Sleep(time.Second)
+					if state, took := w.hosts[0].row("there"); state != "unreachable" || took > 20*time.Millisecond {
+						t.Errorf("a later ps says %q after %v, want unreachable at once", state, took)
+					}
+				}
+				c.back(w, w.hosts[1])
+				w.eventually("the container is listed as running", func() bool {
+					state, _ := w.hosts[0].row("there")
+					return state == "running"
+				})
+				w.whole()
+				time.Sleep(time.Minute)
+				w.judge(map[string]string{"there": id})
+			})
+		})
+	}
+}
+
+// The create that its caller gave up on and that lands after all is not given
+// the port that somebody else has by then.
+func TestALateCreateNeverTakesAPortThatWasGivenAgain(t *testing.T) {
+	inCluster(t, 3, func(w *world) {
+		slow := w.hosts[1]
+		slow.twin.Hang()
+		given := make(chan error, 1)
+		ctx, giveUp := context.WithTimeout(context.Background(), 5*time.Second)
+		defer giveUp()
+		go func() {
+			_, err := w.hosts[0].create(ctx, wanted{name: "late", port: "9000", on: "n2"})
+			given <- err
+		}()
+		if err := <-given; err == nil {
+			t.Error("a hung engine made a container")
+		}
+		for range 4 { // whatever the answer, the port must not go to two
+			_ = w.hosts[0].docker().ContainerRemove(w.soon(), "late", container.RemoveOptions{Force: true})
+			time.Sleep(40 * time.Second)
+		}
+		slow.kill() // and its memory of the open call with it
+		slow.start()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		second, err := w.hosts[0].create(ctx, wanted{name: "second", port: "9000", on: "n2"})
+		if err == nil {
+			t.Error("the port was granted again while the first create may still land")
+		}
+		slow.twin.Unhang()
+		w.whole()
+		time.Sleep(4 * time.Minute)
+		made := map[string]string{}
+		if err == nil {
+			made["second"] = second
+		}
+		w.judge(made)
+		w.hosts[2].mustRun(wanted{name: "third", port: "9001", on: "n2"})
+	})
+}
+
+// Somebody's own containers and processes are seen, and left in peace.
+func TestOutsidersAreSeenAndNeverTouched(t *testing.T) {
+	inCluster(t, 3, func(w *world) {
+		h := w.hosts[1]
+		h.machine.listen(25000)
+		theirs := h.outsider("theirs", "25001", "0-1")
+		w.eventually("the outsider is known", func() bool {
+			state, _ := w.hosts[0].row("theirs")
+			return state == "running" && h.inside().ledgerHolds(h.name, port(25000), port(25001))
+		})
+		id := w.hosts[0].mustRun(wanted{name: "ours", ports: 2, cpus: 2, on: "n2"})
+		in, err := w.hosts[0].docker().ContainerInspect(w.soon(), "ours")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := in.HostConfig.CpusetCpus; got != "2-3" && got != "2,3" {
+			t.Errorf("ours has cores %s beside an outsider on 0-1, want 2-3", got)
+		}
+		if got := hostPorts(w.hosts[0].placements()); len(got) != 2 || got[0] != 25002 || got[1] != 25003 {
+			t.Errorf("ours has ports %v, want 25002 and 25003: the ones before are taken", got)
+		}
+		for who, want := range map[wanted]string{
+			{name: "greedy", cpus: 1, on: "n2"}:          "core",
+			{name: "listened", port: "25000", on: "n2"}:  "25000",
+			{name: "published", port: "25001", on: "n2"}: "25001",
+			{name: "theirs"}: "already in use",
+		} {
+			if _, err := w.hosts[2].create(w.soon(), who); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s is answered with %v, want a refusal that says %q", who.name, err, want)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		for _, o := range w.hosts { // also when their agents come and go
+			o.stop()
+		}
+		for _, o := range w.hosts {
+			o.start()
+		}
+		w.whole()
+		time.Sleep(5 * time.Minute)
+		if in, err := h.engine().ContainerInspect(w.soon(), theirs); err != nil || !in.State.Running || in.HostConfig.CpusetCpus != "0-1" {
+			t.Errorf("the outsider is now %+v, %v", in.State, err)
+		}
+		w.judge(map[string]string{"ours": id})
+	})
+}
+
+// A create to which the engine says 500 though it was done is not there twice.
+func TestAnEngineThatMakesItAndSays500LeavesNothingBehind(t *testing.T) {
+	inCluster(t, 3, func(w *world) {
+		for _, h := range w.hosts {
+			h.twin.FailAfterSuccess(enginetest.Create)
+		}
+		if _, err := w.hosts[0].create(w.soon(), wanted{name: "liar", ports: 1, on: "n2"}); err == nil {
+			t.Error("a 500 was passed on as success")
+		}
+		id := w.hosts[0].mustRun(wanted{name: "liar", ports: 1, on: "n2"})
+		time.Sleep(3 * time.Minute)
+		w.judge(map[string]string{"liar": id})
+	})
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// A machine that is cut off from the others keeps its own containers in hand
+// and gives nothing away.
+func TestACutOffMinorityServesItsContainersAndReservesNothing(t *testing.T) {
+	inCluster(t, 5, func(w *world) {
+		alone := w.hosts[2]
+		id := alone.mustRun(wanted{name: "mine", on: "n3"})
+		made := map[string]string{"mine": id, "theirs": w.hosts[0].mustRun(wanted{name: "theirs", on: "n1"})}
+		w.split(alone)
+		time.Sleep(90 * time.Second) // gossip is slow to believe that all others are gone
+
+		_, err := alone.create(w.soon(), wanted{name: "never"})
+		if err == nil || !strings.Contains(err.Error(), "the cluster has no leader") || !strings.Contains(err.Error(), "voters answer (") {
+			t.Errorf("a create on the minority is answered with %v, want a sentence that names the voters", err)
+		}
+		if got, want := alone.list(), []string{"mine", "theirs"}; !slices.Equal(got, want) {
+			t.Errorf("the minority lists %v, want %v", got, want)
+		}
+		alone.canUse("mine")
+		err = alone.docker().ContainerStart(w.soon(), "theirs", container.StartOptions{})
+		if err == nil || !strings.Contains(err.Error(), "container theirs is on host n1, which does not answer") {
+			t.Errorf("starting what is elsewhere is answered with %v", err)
+		}
+		made["meanwhile"] = w.hosts[0].mustRun(wanted{name: "meanwhile"})
+
+		w.net.Heal()
+		w.whole()
+		made["later"] = alone.mustRun(wanted{name: "later"})
+		time.Sleep(3 * time.Minute)
+		w.judge(made)
+	})
+}
+
+// canUse stops, starts, reads and enters a container through h's agent.
+func (h *host) canUse(name string) {
+	t, docker, ctx := h.of.t, h.docker(), h.of.soon()
+	t.Helper()
+	none := 0
+	if err := docker.ContainerStop(ctx, name, container.StopOptions{Timeout: &none}); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if err := docker.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
+		t.Errorf("start: %v", err)
+	}
+	logs, err := docker.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true})
+	if err != nil {
+		t.Fatalf("logs: %v", err)
+	}
+	logs.Close()
+	session, err := docker.ContainerExecCreate(ctx, name, container.ExecOptions{Cmd: []string{"echo", "hello"}, AttachStdout: true})
+	if err != nil {
+		t.Fatalf("exec: %v", err)
+	}
+	stream, err := docker.ContainerExecAttach(ctx, session.ID, container.ExecAttachOptions{})
+	if err != nil {
+		t.Fatalf("attach to the exec: %v", err)
+	}
+	defer stream.Close()
+	said, err := io.ReadAll(stream.Reader)
+	if err != nil || !strings.Contains(string(said), "hello") {
+		t.Errorf("the exec says %q, %v", said, err)
+	}
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"strings"
+	"testing"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+func contains(s, part string) bool { return strings.Contains(s, part) }
+
+func TestGrantIsWrittenIntoTheBodyOfACreate(t *testing.T) {
+	web := sched.Binding{Host: 25000, Container: 80, Proto: "tcp"}
+	for _, c := range []struct {
+		name   string
+		body   string
+		grant  sched.Grant
+		shared string
+		gpus   bool
+		want   string
+	}{
+		{
+			name: "nothing is granted but the place",
+			body: `{"Image":"busybox"}`,
+			want: `{"HostConfig":{},"Image":"busybox","Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "no HostConfig and no Labels are as good as none",
+			body: `{"HostConfig":null,"Labels":null,"Image":"busybox"}`,
+			want: `{"HostConfig":{},"Image":"busybox","Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:  "fields that nobody here knows pass by, digit for digit",
+			body:  `{"Image":"busybox","Future":{"b":1.50,"a":[1e3,null]},"HostConfig":{"ShmSize":18446744073709551615,"Annotations":{"z":"","a":"ü"}}}`,
+			grant: sched.Grant{Memory: 1 << 30},
+			want:  `{"Future":{"b":1.50,"a":[1e3,null]},"HostConfig":{"Annotations":{"z":"","a":"ü"},"Memory":1073741824,"ShmSize":18446744073709551615},"Image":"busybox","Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:  "pinned cores take the place of a quota, however it was given",
+			body:  `{"HostConfig":{"NanoCpus":2000000000,"cpuquota":200000,"CPUPERIOD":100000,"cpusetcpus":"0-7"}}`,
+			grant: sched.Grant{Cores: sched.CPUs(2, 3)},
+			want:  `{"HostConfig":{"CpusetCpus":"2-3"},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:   "a fraction is a quota on the cores that are left to share",
+			body:   `{"HostConfig":{"CpuQuota":150000,"CpuPeriod":100000}}`,
+			grant:  sched.Grant{MilliCPU: 1500},
+			shared: "4-7",
+			want:   `{"HostConfig":{"CpusetCpus":"4-7","NanoCpus":1500000000},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "limits beside HostConfig, which old engines obey, are gone",
+			body: `{"Memory":7,"MemorySwap":8,"cpusetcpus":"0","Cpuset":"1","CpuShares":2}`,
+			want: `{"CpuShares":2,"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:  "granted GPUs are the only ones asked for and the only ones seen",
+			body:  `{"Env":["A=1","NVIDIA_VISIBLE_DEVICES=all"],"HostConfig":{"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}`,
+			grant: sched.Grant{GPUs: []string{"GPU-a", "GPU-b"}},
+			gpus:  true,
+			want: `{"Env":["A=1","NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"],"HostConfig":{"DeviceRequests":[{"Driver":"","DeviceIDs":["GPU-a","GPU-b"],` +
+				`"Capabilities":[["gpu"]]}]},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "without a grant the GPUs of the host are hidden",
+			body: `{"env":["NVIDIA_VISIBLE_DEVICES=all"],"HostConfig":{"devicerequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}`,
+			gpus: true,
+			want: `{"Env":["NVIDIA_VISIBLE_DEVICES=void"],"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "a host without GPUs has none to hide",
+			body: `{"Env":["A=1"]}`,
+			want: `{"Env":["A=1"],"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:  "granted ports take the place of those asked for",
+			body:  `{"ExposedPorts":{"22/tcp":{}},"HostConfig":{"portbindings":{"22/tcp":[{"HostPort":"22"}]},"PublishAllPorts":true}}`,
+			grant: sched.Grant{Ports: []sched.Binding{web, {IP: "127.0.0.1", Host: 80, Container: 80, Proto: "tcp"}}},
+			want: `{"ExposedPorts":{"22/tcp":{},"80/tcp":{}},"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"25000"},` +
+				`{"HostIp":"127.0.0.1","HostPort":"80"}]}},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:  "ports that are not granted are not bound",
+			body:  `{"hostconfig":{"PortBindings":{"80/tcp":[{}]},"publishallports":true}}`,
+			grant: sched.Grant{},
+			want:  `{"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "a placement's label cannot be brought along",
+			body: `{"labels":{"ddocker.placement":"p0","mine":"1"}}`,
+			want: `{"HostConfig":{},"Labels":{"ddocker.placement":"p1","mine":"1"}}`,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			shared, err := sched.ParseCPUSet(c.shared)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := writeGrant([]byte(c.body), &ledger.Placement{ID: "p1", Name: "web", Grant: c.grant}, shared, c.gpus)
+			if err != nil || string(got) != c.want {
+				t.Errorf("got  %s, %v\nwant %s", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestBodyThatTheEngineMightReadOtherwiseIsRefused(t *testing.T) {
+	for body, want := range map[string]string{
+		``:                   "no JSON object",
+		`[]`:                 "no JSON object",
+		`null`:               "no JSON object",
+		`{"HostConfig":[]}`:  "read HostConfig",
+		`{"Labels":{"a":1}}`: "read Labels",
+		`{"HostConfig":{},"hostconfig":{"Memory":1}}`:     "HostConfig twice",
+		`{"HostConfig":{},"ho\u017ftConfig":{}}`:          "HostConfig twice",
+		`{"Labels":{},"LABELS":{"ddocker.placement":""}}`: "Labels twice",
+		`{"ExposedPorts":[]}`:                             "read ExposedPorts",
+		`{"Env":"A=1"}`:                                   "read Env",
+	} {
+		grant := sched.Grant{Ports: []sched.Binding{{Host: 1, Container: 1, Proto: "tcp"}}}
+		got, err := writeGrant([]byte(body), &ledger.Placement{ID: "p1", Name: "web", Grant: grant}, sched.CPUSet{}, true)
+		if err == nil || !contains(err.Error(), want) {
+			t.Errorf("%s: got %s, %v, want an error with %q", body, got, err, want)
+		}
+	}
+}
