@@ -174,8 +174,14 @@ func (nd *node) open() {
 	if err := errors.Join(err, err2); err != nil {
 		nd.of.t.Fatal(err)
 	}
+	stores := nd.stores
+	if nd.dir != "" {
+		if stores, err = OpenStores(nd.dir, slog.New(slog.DiscardHandler)); err != nil {
+			nd.of.t.Fatal(err)
+		}
+	}
 	nd.Consensus, err = Open(Config{
-		ID: nd.id, Dir: nd.dir, Stores: nd.stores,
+		ID: nd.id, Stores: stores,
 		Address: func() string { return nd.ip },
 		Streams: streams,
 		Dial: func(ctx context.Context, id, addr string) (net.Conn, error) {

@@ -32,9 +32,8 @@ const (
 type Config struct {
 	// ID is this node's ID, fixed for the life of its stores.
 	ID string
-	// Dir holds the log, the snapshots and a lock file. Empty means Stores.
-	Dir string
-	// Stores are used where Dir is empty; nil means new ones in memory.
+	// Stores hold the log, the votes and the snapshots: see OpenStores and
+	// NewStores. They are Open's from then on.
 	Stores *Stores
 	// Address returns the host:port at which other nodes reach this one.
 	Address func() string
@@ -71,6 +70,8 @@ func (cfg *Config) check() error {
 	switch {
 	case cfg.ID == "":
 		return errors.New("open consensus: no node ID")
+	case cfg.Stores == nil:
+		return errors.New("open consensus: no stores")
 	case cfg.Streams == nil || cfg.Dial == nil || cfg.Forward == nil:
 		return errors.New("open consensus: no network")
 	case cfg.Address == nil || cfg.Resolve == nil || cfg.Members == nil:

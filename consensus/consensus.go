@@ -46,16 +46,6 @@ func Open(cfg Config) (*Consensus, error) {
 		stores:  cfg.Stores,
 		stopped: make(chan struct{}),
 	}
-	if cfg.Dir != "" {
-		stores, err := openStores(cfg.Dir, c.raftLog)
-		if err != nil {
-			return nil, err
-		}
-		c.stores = stores
-	}
-	if c.stores == nil {
-		c.stores = NewStores()
-	}
 	return c, nil
 }
 

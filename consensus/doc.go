@@ -1,6 +1,7 @@
 // Package consensus keeps one ledger equal on every node, by raft.
 //
-//	c, err := consensus.Open(consensus.Config{ID: id, Dir: dir, …})
+//	stores, err := consensus.OpenStores(dir, logger)
+//	c, err := consensus.Open(consensus.Config{ID: id, Stores: stores, …})
 //	if c.Fresh() && founding {
 //		err = c.Found(ctx)
 //	}

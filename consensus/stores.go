@@ -59,17 +59,8 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 // OpenStores opens or makes the stores of a directory, and holds its lock until
 // they are closed, by Close or at the end of Consensus.Run. A directory that
 // another process holds is refused, and a log that cannot be read is set aside:
-// see DamagedError.
+// see DamagedError. The whole log is read once.
 func OpenStores(dir string, logger *slog.Logger) (*Stores, error) {
-	return openStores(dir, newRaftLogger(logger))
-}
-
-// Close closes stores that no Consensus runs on.
-func (s *Stores) Close() error { return s.close() }
-
-// openStores opens or makes the stores of dir, and holds its lock until they
-// are closed.
-func openStores(dir string, logger hclog.Logger) (*Stores, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
@@ -77,7 +68,7 @@ func openStores(dir string, logger hclog.Logger) (*Stores, error) {
 	if err != nil {
 		return nil, err
 	}
-	stores, err := openFiles(dir, logger)
+	stores, err := openFiles(dir, newRaftLogger(logger))
 	if err != nil {
 		lock.Close()
 		return nil, err
@@ -86,6 +77,9 @@ func openStores(dir string, logger hclog.Logger) (*Stores, error) {
 	stores.close = func() error { return errors.Join(closeFiles(), lock.Close()) }
 	return stores, nil
 }
+
+// Close closes stores that no Consensus runs on.
+func (s *Stores) Close() error { return s.close() }
 
 func openFiles(dir string, logger hclog.Logger) (*Stores, error) {
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, keepSnapshots, logger)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -40,17 +41,21 @@ func fill(t *testing.T, dir string, entries int) {
 	})
 }
 
-// config is enough for Open, which uses no network.
-func config(dir string) Config {
-	return Config{
-		ID: "n1", Dir: dir,
+// openIn opens a Consensus on a directory. Open uses no network.
+func openIn(dir string) (*Consensus, error) {
+	stores, err := OpenStores(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return Open(Config{
+		ID: "n1", Stores: stores,
 		Address: func() string { return "10.0.0.1:7722" },
 		Streams: closedListener{},
 		Dial:    func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed },
 		Resolve: func(string) (string, bool) { return "", false },
 		Forward: func(context.Context, string, []byte) ([]byte, error) { return nil, net.ErrClosed },
 		Members: func() []Member { return nil },
-	}
+	})
 }
 
 type closedListener struct{}
@@ -78,11 +83,11 @@ func TestALogOnDiskSurvivesARestart(t *testing.T) {
 
 func TestASecondProcessOnTheSameDirectoryIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	first, err := Open(config(dir))
+	first, err := openIn(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(config(dir))
+	_, err = openIn(dir)
 	want := fmt.Sprintf("another agent runs on %s (pid %d)", dir, os.Getpid())
 	if err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
@@ -92,7 +97,7 @@ func TestASecondProcessOnTheSameDirectoryIsRefused(t *testing.T) {
 	if err := first.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if second, err := Open(config(dir)); err != nil {
+	if second, err := openIn(dir); err != nil {
 		t.Errorf("when the first has ended: %v", err)
 	} else if err := second.Run(ctx); err != nil {
 		t.Error(err)
@@ -118,7 +123,7 @@ func TestADamagedLogIsSetAside(t *testing.T) {
 			dir := t.TempDir()
 			fill(t, dir, 200)
 			harm(t, filepath.Join(dir, logFile), c.damage)
-			_, err := Open(config(dir))
+			_, err := openIn(dir)
 			var damaged *DamagedError
 			if !errors.As(err, &damaged) {
 				t.Fatalf("error %v", err)
@@ -170,7 +175,7 @@ func TestNoDamageEndsTheProcess(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, logFile), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		opened, err := Open(config(dir))
+		opened, err := openIn(dir)
 		if damaged := (*DamagedError)(nil); err != nil && !errors.As(err, &damaged) {
 			t.Errorf("trial %d: %v", trial, err)
 		}
@@ -191,7 +196,7 @@ func harm(t *testing.T, path string, damage func([]byte) []byte) {
 }
 
 func expectFresh(t *testing.T, dir string) {
-	again, err := Open(config(dir))
+	again, err := openIn(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

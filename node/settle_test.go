@@ -1,0 +1,180 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+)
+
+// words writes steps down as "verb subject".
+func words(steps []step) []string {
+	list := []string{}
+	for _, s := range steps {
+		switch {
+		case s.remove != "":
+			list = append(list, "remove "+s.remove)
+		case s.command.Confirm != nil:
+			list = append(list, fmt.Sprintf("confirm %s=%s", s.command.Confirm.Placement, s.command.Confirm.Container))
+		case s.command.Rename != nil:
+			list = append(list, fmt.Sprintf("rename %s=%s", s.command.Rename.Placement, s.command.Rename.Name))
+		case s.command.Release != nil && s.command.Release.Expired:
+			list = append(list, "expire "+s.command.Release.Placement)
+		case s.command.Release != nil:
+			list = append(list, "release "+s.command.Release.Placement)
+		}
+	}
+	return list
+}
+
+func TestSettle(t *testing.T) {
+	reserved := &ledger.Placement{ID: "p1", Name: "web"}
+	made := &ledger.Placement{ID: "p1", Name: "web", Container: "c1"}
+	box := engine.Container{ID: "c1", Name: "web", Placement: "p1"}
+	running := func(c engine.Container) engine.Container { c.Running = true; return c }
+	named := func(name string, c engine.Container) engine.Container { c.Name = name; return c }
+	p1 := map[string]bool{"p1": true}
+	for _, c := range []struct {
+		name          string
+		placed        *ledger.Placement
+		list          []engine.Container
+		held, expired map[string]bool
+		steps         []string
+		outsiders     []string
+	}{
+		{name: "what agrees is left alone", placed: made, list: []engine.Container{box}},
+		{name: "a container that was made but not confirmed is confirmed", placed: reserved, list: []engine.Container{box}, steps: []string{"confirm p1=c1"}},
+		{name: "while its create is open, its caller confirms it", placed: reserved, list: []engine.Container{box}, held: p1},
+		{name: "a container that has gone is released", placed: made, steps: []string{"release p1"}},
+		{name: "a reservation whose grace is over expires", placed: reserved, steps: []string{"expire p1"}},
+		{name: "a reservation within its grace stays", placed: reserved, held: p1},
+		{name: "a container that came too late is removed", list: []engine.Container{box}, expired: p1, steps: []string{"remove c1"}},
+		{name: "unless somebody has started it", list: []engine.Container{running(box)}, expired: p1, outsiders: []string{"c1"}},
+		{name: "a container without a placement is somebody's work", list: []engine.Container{box}, outsiders: []string{"c1"}},
+		{name: "a container made with plain docker is", list: []engine.Container{{ID: "c2", Name: "db"}}, outsiders: []string{"c2"}},
+		{name: "a container renamed on its host keeps its placement", placed: made, list: []engine.Container{named("www", box)}, steps: []string{"rename p1=www"}},
+		{name: "not while a call about it is open", placed: made, list: []engine.Container{named("www", box)}, held: p1},
+		{
+			name: "a container of a committed image has another's label and is an outsider", placed: made,
+			list: []engine.Container{box, {ID: "c2", Name: "copy", Placement: "p1"}}, outsiders: []string{"c2"},
+		},
+		{
+			name: "also while the other waits to be confirmed", placed: reserved,
+			list: []engine.Container{{ID: "c2", Name: "copy", Placement: "p1"}, box}, steps: []string{"confirm p1=c1"}, outsiders: []string{"c2"},
+		},
+		{
+			name: "also when the other has gone", placed: made,
+			list: []engine.Container{{ID: "c2", Name: "copy", Placement: "p1"}}, steps: []string{"release p1"}, outsiders: []string{"c2"},
+		},
+		{
+			name: "a container renamed before it was confirmed is never taken for a late one", placed: reserved,
+			list: []engine.Container{named("www", box)}, steps: []string{"release p1"}, outsiders: []string{"c1"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var placed []*ledger.Placement
+			if c.placed != nil {
+				placed = append(placed, c.placed)
+			}
+			steps, outsiders := settle(placed, c.list, c.held, c.expired)
+			got := []string{}
+			for _, o := range outsiders {
+				got = append(got, o.ID)
+			}
+			wantList(t, "steps", words(steps), c.steps...)
+			wantList(t, "outsiders", got, c.outsiders...)
+		})
+	}
+}
+
+// A grace begins when a reservation is first seen without an open create, and is
+// longer for what an earlier life of the agent may have begun.
+func TestGraces(t *testing.T) {
+	reserved := []*ledger.Placement{{ID: "p1", Name: "web"}}
+	start := time.Now()
+	open := map[string]*call{"p1": {}}
+	type look struct {
+		after  time.Duration // since the first look
+		open   bool
+		placed bool
+		held   bool
+	}
+	for _, c := range []struct {
+		name  string
+		fresh bool // the agent has looked before, and saw nothing
+		looks []look
+	}{
+		{"a new reservation has half a minute", true, []look{{0, false, true, true}, {grace - 1, false, true, true}, {grace, false, true, false}}},
+		{"one from an earlier life has two", false, []look{{0, false, true, true}, {inheritedGrace - 1, false, true, true}, {inheritedGrace, false, true, false}}},
+		{"an open create is waited for as long as it takes", true, []look{{0, true, true, true}, {time.Hour, true, true, true}}},
+		{"the grace begins when the create is seen to have ended", true, []look{
+			{0, true, true, true}, {59 * time.Second, false, true, true}, {59*time.Second + grace - 1, false, true, true}, {59*time.Second + grace, false, true, false},
+		}},
+		{"a create of this life is not inherited", false, []look{{0, true, true, true}, {time.Second, false, true, true}, {time.Second + grace, false, true, false}}},
+		{"a reservation that has gone is forgotten", true, []look{{0, false, true, true}, {grace - 1, false, false, false}, {grace, false, true, true}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := New(Config{})
+			if c.fresh {
+				n.openOrFresh(nil, start)
+			}
+			for i, l := range c.looks {
+				n.creating = map[string]*call{}
+				if l.open {
+					n.creating = open
+				}
+				var placed []*ledger.Placement
+				if l.placed {
+					placed = reserved
+				}
+				if got := n.openOrFresh(placed, start.Add(l.after))["p1"]; got != l.held {
+					t.Errorf("look %d, after %v: held is %v, want %v", i, l.after, got, l.held)
+				}
+			}
+		})
+	}
+}
+
+func TestConfirmedPlacementIsHeldOnlyByAnOpenCall(t *testing.T) {
+	n := New(Config{})
+	placed := []*ledger.Placement{{ID: "p1", Container: "c1"}, {ID: "p2", Container: "c2"}}
+	n.creating = map[string]*call{"p1": {}}
+	held := n.openOrFresh(placed, time.Now())
+	if !held["p1"] || held["p2"] {
+		t.Errorf("held are %v", held)
+	}
+}
+
+func TestImageIsKnownByNameIDAndPrefix(t *testing.T) {
+	images := []string{"busybox:latest", "reg:5000/a/b:1", "sha256:abcd0123", "sha256:ffff0123", "nginx@sha256:" + hex64}
+	slices.Sort(images)
+	n := &ledger.Node{Observed: ledger.Observe{Images: images}}
+	for ref, want := range map[string]bool{
+		"busybox":                   true,
+		"busybox:latest":            true,
+		"docker.io/library/busybox": true,
+		"busybox:1":                 false,
+		"reg:5000/a/b:1":            true,
+		"reg:5000/a/b":              false,
+		"nginx@sha256:" + hex64:     true,
+		"nginx:1@sha256:" + hex64:   true,
+		"sha256:abcd0123":           true,
+		"abcd0123":                  true,
+		"abcd":                      true,
+		"sha256:abcd":               true,
+		"abc":                       false, // too short to be meant as an ID
+		"abce":                      false,
+		"zzzz":                      false,
+		"":                          false,
+		"sha256:":                   false,
+	} {
+		if got := hasImage(n, ref); got != want {
+			t.Errorf("%q: %v", ref, got)
+		}
+	}
+}
+
+const hex64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
