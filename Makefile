@@ -34,8 +34,8 @@ test: export CI := 1
 test: tools
 	test/lab/with-engine.sh go test -race -timeout 15m ./...
 
-bench: tools build
-	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/bench/...
+bench: tools
+	go run ./test/bench
 
 demo: tools build
 	@test/lab/demo.sh

@@ -2,28 +2,36 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+
 	"ddocker/engine/enginetest"
 )
 
-// burst asks the hosts in turn for n containers at once, with a port each and a
-// host that on names, "" for any, and does something meanwhile. It returns the
-// acknowledged.
-func (w *world) burst(n int, by []*host, on func(i int) string, meanwhile func()) map[string]string {
+// burst asks the machines in turn for n containers at once, each with a port, so
+// many cores and the host that on names, "" for any, starts them, and does
+// something meanwhile. It returns the acknowledged.
+func (w *world) burst(n int, cpus float64, on func(i int) string, meanwhile func()) map[string]string {
 	w.bursts++
 	made := map[string]string{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for i := range n {
-		name := fmt.Sprintf("burst%d-%d", w.bursts, i)
+		by, name := w.hosts[i%len(w.hosts)], fmt.Sprintf("burst%d-%d", w.bursts, i)
 		all.Go(func() {
-			id, err := by[i%len(by)].create(w.soon(), wanted{name: name, ports: 1, on: on(i)})
+			id, err := by.create(w.soon(), wanted{name: name, ports: 1, cpus: cpus, on: on(i)})
+			if err == nil { // whether it starts is another matter: its host may be gone
+				_ = by.docker().ContainerStart(w.soon(), id, container.StartOptions{})
+			}
 			if err != nil {
-				w.logs.note("%s by %s was not made: %v", name, by[i%len(by)].name, err)
+				w.logs.note("%s by %s was not made: %v", name, by.name, err)
 				return
 			}
 			mu.Lock()
@@ -47,7 +55,7 @@ func TestTheLeaderDiesWhileThirtyCreatesAreInFlight(t *testing.T) {
 					h.twin.SetLatency(enginetest.Create, 10*time.Millisecond)
 				}
 				dies := w.leader()
-				made := w.burst(30, w.hosts, func(i int) string { return w.hosts[(i+1+i/5)%5].name }, func() {
+				made := w.burst(30, 0, func(i int) string { return w.hosts[(i+1+i/5)%5].name }, func() {
 					time.Sleep(time.Duration(2+5*seed) * time.Millisecond)
 					dies.kill()
 				})
@@ -63,48 +71,113 @@ func TestTheLeaderDiesWhileThirtyCreatesAreInFlight(t *testing.T) {
 	}
 }
 
-// A crash at any moment of a create, of any machine that has a part in it,
-// leaves neither a container without a placement, nor the reverse, nor anything
-// held twice, and takes back nothing that was acknowledged.
+// A crash at any moment of a create or a removal, of any machine that has a part
+// in it, leaves neither a container without a placement, nor the reverse, nor
+// anything held twice, and takes back nothing that was acknowledged.
 func TestACrashAtAnyMomentOfACreateLosesAndLeaksNothing(t *testing.T) {
 	const worlds, crashes = 8, 26
 	t.Parallel()
 	for seed := range short(worlds, 2) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			inCluster(t, 3, func(w *world) {
-				rng := rand.New(rand.NewPCG(uint64(seed), 0))
+				c := &ordeal{world: w, rng: rand.New(rand.NewPCG(uint64(seed), 0)), made: map[string]string{}}
 				for _, h := range w.hosts {
 					h.twin.SetLatency(enginetest.Create, 10*time.Millisecond)
+					h.twin.SetLatency(enginetest.Remove, 5*time.Millisecond)
 				}
-				made := map[string]string{}
 				for range crashes {
-					w.crashDuringCreates(rng, made)
+					c.once()
 				}
 				w.whole()
 				time.Sleep(3 * time.Minute)
-				w.judge(made)
-				t.Logf("%d of %d creates were acknowledged", len(made), crashes*3)
+				w.judge(c.made)
+				c.judgeGone()
+				t.Logf("%d crashes, %d creates acknowledged, %d removals", crashes, c.acked, len(c.gone))
+				if c.acked < crashes {
+					t.Errorf("only %d creates were acknowledged", c.acked)
+				}
 			})
 		})
 	}
 }
 
-// crashDuringCreates kills one machine while each of the three is asked for a
-// container, and brings it back.
-func (w *world) crashDuringCreates(rng *rand.Rand, made map[string]string) {
-	w.eventually("there is a leader", func() bool { return w.leader() != nil })
-	dies := w.hosts[rng.IntN(len(w.hosts))]
-	if rng.IntN(3) == 0 {
-		dies = w.leader()
+// ordeal is a cluster of three under crashes, and what its clients were told.
+type ordeal struct {
+	*world
+	rng   *rand.Rand
+	made  map[string]string // ID by name
+	acked int
+
+	mu   sync.Mutex // guards gone
+	gone []string   // IDs
+}
+
+// kept is how many containers stay from one crash to the next.
+const kept = 3
+
+// once kills one machine while each of the three is asked for a container and
+// for a few removals, and brings it back.
+func (c *ordeal) once() {
+	c.eventually("there is a leader", func() bool { return c.leader() != nil })
+	dies := c.hosts[c.rng.IntN(len(c.hosts))]
+	if c.rng.IntN(3) == 0 {
+		dies = c.leader()
 	}
-	moment := time.Duration(rng.IntN(30_000)) * time.Microsecond
-	for name, id := range w.burst(3, w.hosts, func(int) string { return "" }, func() {
+	moment := time.Duration(c.rng.IntN(30_000)) * time.Microsecond
+	off := time.Duration(c.rng.IntN(3000)) * time.Millisecond
+	var removals sync.WaitGroup
+	for i, name := range c.surplus() {
+		by, id := c.hosts[i%len(c.hosts)], c.made[name]
+		delete(c.made, name)
+		removals.Go(func() { c.remove(by, name, id) })
+	}
+	made := c.burst(3, 1, func(int) string { return "" }, func() {
 		time.Sleep(moment)
 		dies.kill()
-		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
+		time.Sleep(off)
 		dies.start()
-	}) {
-		made[name] = id
+	})
+	removals.Wait()
+	maps.Copy(c.made, made)
+	c.acked += len(made)
+}
+
+// surplus names what is to be removed: all whose making was not acknowledged, and
+// of the others all but a few.
+func (c *ordeal) surplus() []string {
+	names := slices.Sorted(maps.Keys(c.made))
+	names = names[min(kept, len(names)):]
+	rows, err := c.hosts[0].docker().ContainerList(c.soon(), container.ListOptions{All: true})
+	if err != nil {
+		return names // its agent is still starting
+	}
+	for _, r := range rows {
+		name := strings.TrimPrefix(r.Names[0], "/")
+		if _, acknowledged := c.made[name]; !acknowledged {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// remove removes a container, whose ID may be unknown. If that fails, nothing
+// can be said of it.
+func (c *ordeal) remove(by *host, name, id string) {
+	if by.docker().ContainerRemove(c.soon(), name, container.RemoveOptions{Force: true}) != nil || id == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = append(c.gone, id)
+}
+
+func (c *ordeal) judgeGone() {
+	for _, id := range c.gone {
+		for _, h := range c.hosts {
+			if _, err := h.engine().ContainerInspect(c.soon(), id); err == nil {
+				c.t.Errorf("%.12s was removed, and is on %s", id, h.name)
+			}
+		}
 	}
 }
 

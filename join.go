@@ -35,6 +35,10 @@ const (
 // when it is renewed.
 const certificateLife = 365 * 24 * time.Hour
 
+// certificateEvery is how often the certificate's age is looked at, and whether
+// this node has become a voter.
+const certificateEvery = 10 * time.Second
+
 // maxMessage bounds what nodes say to each other while joining, in bytes.
 const maxMessage = 1 << 20
 
@@ -321,7 +325,7 @@ func (a *agent) keepCertificate(ctx context.Context) {
 		if err := a.renew(ctx); err != nil {
 			a.cfg.Logger.Warn("certificate not renewed yet", "until", a.id.NotAfter(), "err", err)
 		}
-		if !sleep(ctx, time.Minute) {
+		if !sleep(ctx, certificateEvery) {
 			return
 		}
 	}

@@ -22,7 +22,7 @@ const (
 type nodeRow struct {
 	ID, Name, Address  string
 	State              string // alive or down
-	Role               string // leader, voter or nonvoter
+	Role               string // leader, voter or nonvoter; joining until it is one
 	Version, Engine    string
 	Cores              int
 	FreeMilliCPU       int64
@@ -51,6 +51,9 @@ func (a *API) listNodes(w http.ResponseWriter, c *call) {
 			if n.Node != a.cfg.Self && !a.cfg.Alive(n.Node) {
 				r.State = "down"
 			}
+			if r.Role == "" {
+				r.Role = "joining"
+			}
 			for _, card := range h.Cards {
 				r.GPUs = append(r.GPUs, gpuRow{card.UUID, card.Model, !h.Held.HasGPU(card.UUID)})
 			}
@@ -69,6 +72,9 @@ func (a *API) roles() map[string]string {
 }
 
 func (a *API) showSettings(w http.ResponseWriter, c *call) {
+	if err := a.cfg.Log.Read(c.Context()); err != nil {
+		a.log.Debug("settings may be old", "err", err) // better than none, without a quorum
+	}
 	var s settings.Settings
 	a.cfg.Log.View(func(l *ledger.Ledger) { s = l.Settings() })
 	if c.URL.Query().Get("format") == "file" {

@@ -25,17 +25,19 @@ func (a *API) send(w http.ResponseWriter, c *call, node, ref string) {
 // here passes the request to this node's engine.
 func (a *API) here(w http.ResponseWriter, c *call) { a.send(w, c, a.cfg.Self, c.ref) }
 
-// resolve finds a container. Only the newest state may say that there is none.
+// resolve finds a container. Only the newest state may say that there is none,
+// or that it is not made yet.
 func (a *API) resolve(ctx context.Context, ref string) (t ledger.Target, refusal *ledger.Refusal) {
 	look := func(l *ledger.Ledger) { t, refusal = l.Resolve(ref) }
 	a.cfg.Log.View(look)
-	if refusal == nil || refusal.Code != ledger.Unknown {
+	if refusal == nil && t.Container != "" || refusal != nil && refusal.Code != ledger.Unknown {
 		return t, refusal
 	}
 	if a.cfg.Log.Read(ctx) == nil {
-		if a.cfg.Log.View(look); refusal == nil {
-			return t, nil
-		}
+		a.cfg.Log.View(look)
+	}
+	if refusal == nil {
+		return t, nil
 	}
 	return a.ask(ctx, ref, refusal)
 }
@@ -65,11 +67,29 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 	case t.Node != a.cfg.Self && !a.cfg.Alive(t.Node):
 		a.unreachable(w, t.Name, t.Node)
 		return t, false
+	case a.silent(c.Context(), t.Node):
+		fail(w, http.StatusServiceUnavailable, "container %s is on host %s, whose Docker Engine does not answer: see \"ddocker nodes\"", t.Name, a.hosts.name(t.Node))
+		return t, false
 	case t.Container == "":
 		fail(w, http.StatusConflict, "container %s is still being created on host %s: try again in a moment", t.Name, a.hosts.name(t.Node))
 		return t, false
 	}
 	return t, true
+}
+
+// silent says whether a node that gave reason to doubt it does not answer now.
+func (a *API) silent(ctx context.Context, node string) bool {
+	doubted := !a.hosts.answers(node)
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if h := l.Host(node); h != nil && h.Closed != "" {
+			doubted = true
+		}
+	})
+	if !doubted {
+		return false
+	}
+	_, err := a.hosts.get(ctx, node, "/_ping", nil)
+	return err != nil
 }
 
 // holder passes the request to the engine that has the container.

@@ -61,6 +61,32 @@ func (a *API) imageHolder(w http.ResponseWriter, c *call) {
 // removeTimeout bounds the removal of an image on one host.
 const removeTimeout = 2 * time.Minute
 
+// save passes the request to an engine that has all the images that it names.
+func (a *API) save(w http.ResponseWriter, c *call) {
+	names := c.URL.Query()["names"]
+	var have []host
+	for i, name := range names {
+		if !reference.MatchString(name) {
+			fail(w, http.StatusBadRequest, "invalid reference format: %q", name)
+			return
+		}
+		with := a.imageHosts(c.Context(), name)
+		if len(with) == 0 {
+			fail(w, http.StatusNotFound, "No such image: %s", name)
+			return
+		}
+		if i == 0 {
+			have = with
+		}
+		have = slices.DeleteFunc(have, func(h host) bool { return !slices.Contains(with, h) })
+	}
+	if len(have) == 0 {
+		fail(w, http.StatusNotFound, "no host has all of these images: %s: save them one by one", strings.Join(names, ", "))
+		return
+	}
+	a.send(w, c, have[0].id, "")
+}
+
 // removeImage removes the image from every host that has it, unless a container
 // of the cluster was made from it.
 func (a *API) removeImage(w http.ResponseWriter, c *call) {

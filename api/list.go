@@ -150,7 +150,7 @@ func absentRows(on host, placed map[string]*ledger.Placement, outsiders []ledger
 	}
 	for i := range outsiders {
 		o := &outsiders[i]
-		add(o.ID, o.Name, o.Image, 0, extra{Type: typeWords(&o.Grant, nil), Ports: portWords(&o.Grant)})
+		add(o.ID, o.Name, o.Image, o.Created.Unix(), extra{Type: typeWords(&o.Grant, nil), Ports: portWords(&o.Grant)})
 	}
 	return rows
 }

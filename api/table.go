@@ -66,6 +66,7 @@ func routes() []route {
 		{get, "/images/search", (*API).here},
 		{get, "/images/{}/json", (*API).imageHolder},
 		{get, "/images/{}/history", (*API).imageHolder},
+		{get, "/images/get", (*API).save},
 		{get, "/images/{}/get", (*API).imageHolder},
 		{post, "/images/{}/tag", (*API).imageHolder},
 		{del, "/images/{}", (*API).removeImage},

@@ -66,7 +66,7 @@ func (a *app) exec(ctx context.Context, o *execOptions, name string, command []s
 	}
 	id, err := cluster.createExec(ctx, name, config)
 	if err != nil {
-		return refused(err)
+		return err // docker's exec ends with 1 then, as its run would with 125
 	}
 	if o.detach {
 		return refused(cluster.startExec(ctx, id, config.Tty))

@@ -57,7 +57,7 @@ func TestExecSendsItsFlags(t *testing.T) {
 func TestExecRefusals(t *testing.T) {
 	g := newAgent(t)
 	g.answers("POST /containers/nosuch/exec", http.StatusNotFound, `{"message":"No such container: nosuch"}`)
-	g.runs(t, "", "exec", "nosuch", "ls").wants(t, 125, "", "Error: No such container: nosuch\n")
+	g.runs(t, "", "exec", "nosuch", "ls").wants(t, 1, "", "Error: No such container: nosuch\n")
 	g.runs(t, "", "exec", "-it", "abc", "ls").wants(t, 1, "", "Error: the input device is not a TTY")
 	g.runs(t, "", "exec", "--detach-keys", "ctrl-", "abc", "ls").wants(t, 125, "", "Error: understand --detach-keys")
 	g.runs(t, "", "exec", "-e", "=x", "abc", "ls").wants(t, 125, "", "Error: invalid environment variable: =x")

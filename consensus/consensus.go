@@ -29,6 +29,7 @@ type Consensus struct {
 	ready   atomic.Uint64             // the last term in which this node led and had applied all before it
 	commits progress
 	round   round
+	nudge   *nudge // set before raft
 }
 
 // Open opens the stores and starts nothing. It reads the whole log and writes

@@ -30,6 +30,7 @@ func (c *Consensus) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("start raft: %w", err), transport.Close(), c.stores.close())
 	}
 	r.RegisterObserver(raft.NewObserver(nil, false, c.observe))
+	c.nudge = c.newNudge(transport)
 	c.raft.Store(r)
 
 	life, end := context.WithCancelCause(ctx)
@@ -43,6 +44,7 @@ func (c *Consensus) Run(ctx context.Context) error {
 	}
 	err = c.stop(r)
 	tasks.Wait()
+	c.nudge.stop()
 	if ctx.Err() == nil {
 		err = errors.Join(context.Cause(life), err)
 	}

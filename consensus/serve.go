@@ -127,6 +127,9 @@ func (c *Consensus) apply(ctx context.Context, r *raft.Raft, data []byte) (answe
 	if err != nil {
 		return answer{}, err
 	}
+	if r.LastIndex() == future.Index() { // else the next entry, or its nudge, tells of it
+		c.nudge.tell(future.Index())
+	}
 	res, ok := future.Response().(ledger.Result)
 	if !ok {
 		return answer{}, fmt.Errorf("unexpected result %T", future.Response())

@@ -24,6 +24,20 @@ type dialect struct {
 // tags differ when the engine was replaced by another version of it.
 type tag struct{ api, server string }
 
+// Ping says whether the engine answers. It ends within five seconds.
+func (e *Engine) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := e.docker(ctx)
+	if err == nil {
+		_, err = c.Ping(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("ping engine: %w", err)
+	}
+	return nil
+}
+
 // Versions returns the oldest and newest API version that the engine speaks,
 // such as "1.12" and "1.41". The answer is remembered until a call fails on the
 // wire or a reply shows another engine. The error is that of asking.

@@ -10,16 +10,29 @@ import (
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
+// written is a body before and after a grant is written into it.
+type written struct {
+	name   string
+	body   string
+	grant  sched.Grant
+	shared string
+	gpus   bool
+	want   string
+}
+
+func (c written) judge(t *testing.T) {
+	shared, err := sched.ParseCPUSet(c.shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := writeGrant([]byte(c.body), &ledger.Placement{ID: "p1", Name: "web", Grant: c.grant}, shared, c.gpus)
+	if err != nil || string(got) != c.want {
+		t.Errorf("got  %s, %v\nwant %s", got, err, c.want)
+	}
+}
+
 func TestGrantIsWrittenIntoTheBodyOfACreate(t *testing.T) {
-	web := sched.Binding{Host: 25000, Container: 80, Proto: "tcp"}
-	for _, c := range []struct {
-		name   string
-		body   string
-		grant  sched.Grant
-		shared string
-		gpus   bool
-		want   string
-	}{
+	for _, c := range []written{
 		{
 			name: "nothing is granted but the place",
 			body: `{"Image":"busybox"}`,
@@ -55,6 +68,19 @@ func TestGrantIsWrittenIntoTheBodyOfACreate(t *testing.T) {
 			want: `{"CpuShares":2,"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
+			name: "a placement's label cannot be brought along",
+			body: `{"labels":{"ddocker.placement":"p0","mine":"1"}}`,
+			want: `{"HostConfig":{},"Labels":{"ddocker.placement":"p1","mine":"1"}}`,
+		},
+	} {
+		t.Run(c.name, c.judge)
+	}
+}
+
+func TestGrantedDevicesAndPortsAreTheOnlyOnes(t *testing.T) {
+	web := sched.Binding{Host: 25000, Container: 80, Proto: "tcp"}
+	for _, c := range []written{
+		{
 			name:  "granted GPUs are the only ones asked for and the only ones seen",
 			body:  `{"Env":["A=1","NVIDIA_VISIBLE_DEVICES=all"],"HostConfig":{"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}`,
 			grant: sched.Grant{GPUs: []string{"GPU-a", "GPU-b"}},
@@ -86,22 +112,8 @@ func TestGrantIsWrittenIntoTheBodyOfACreate(t *testing.T) {
 			grant: sched.Grant{},
 			want:  `{"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
 		},
-		{
-			name: "a placement's label cannot be brought along",
-			body: `{"labels":{"ddocker.placement":"p0","mine":"1"}}`,
-			want: `{"HostConfig":{},"Labels":{"ddocker.placement":"p1","mine":"1"}}`,
-		},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			shared, err := sched.ParseCPUSet(c.shared)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := writeGrant([]byte(c.body), &ledger.Placement{ID: "p1", Name: "web", Grant: c.grant}, shared, c.gpus)
-			if err != nil || string(got) != c.want {
-				t.Errorf("got  %s, %v\nwant %s", got, err, c.want)
-			}
-		})
+		t.Run(c.name, c.judge)
 	}
 }
 

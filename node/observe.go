@@ -87,27 +87,46 @@ func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error 
 
 // close tells the cluster to place nothing here.
 func (n *Node) close(ctx context.Context, why string) {
-	var now ledger.Observe
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if m := l.Node(n.cfg.ID); m != nil {
-			now = m.Observed
-		}
-	})
-	now.Node, now.Closed = n.cfg.ID, why
+	now := n.observed()
+	now.Closed = why
 	if err := n.propose(ctx, now); err != nil {
 		n.log.Warn("the cluster could not be told that this node takes no containers", "why", why, "err", err)
 	}
 }
 
+// tellPorts tells the cluster at once on which ports processes listen, so that
+// the next try gets others.
+func (n *Node) tellPorts() {
+	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
+	defer cancel()
+	ports, err := n.outsidePorts()
+	if err == nil {
+		now := n.observed()
+		now.Ports = ports
+		err = n.propose(ctx, now)
+	}
+	if err != nil {
+		n.log.Debug("ports are left to the next reconciliation", "err", err)
+		n.Kick()
+	}
+}
+
+// observed returns what the cluster knows of this machine beside its own
+// containers.
+func (n *Node) observed() (o ledger.Observe) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			o = m.Observed
+		}
+	})
+	o.Node = n.cfg.ID
+	return o
+}
+
 // forgetOutsider tells the cluster that a container has gone that was not its
 // own, so that its name is free at once. The rest of what it held follows.
 func (n *Node) forgetOutsider(ctx context.Context, container string) error {
-	var now ledger.Observe
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if m := l.Node(n.cfg.ID); m != nil {
-			now = m.Observed
-		}
-	})
+	now := n.observed()
 	n.Kick()
 	left := slices.DeleteFunc(slices.Clone(now.Containers), func(o ledger.Outsider) bool { return o.ID == container })
 	if len(left) == len(now.Containers) {
@@ -154,7 +173,7 @@ func outsider(c *engine.Container, cards []sched.Card) ledger.Outsider {
 		b := sched.Binding{IP: p.IP, Host: p.Host, Container: p.Container, Proto: p.Proto}
 		g.Ports = append(g.Ports, b)
 	}
-	return ledger.Outsider{ID: c.ID, Name: c.Name, Image: c.Image, Grant: g}
+	return ledger.Outsider{ID: c.ID, Name: c.Name, Image: c.Image, Created: c.Created.UTC(), Grant: g}
 }
 
 // uuids turns what Docker lets people write of GPUs, indices and "all" included,

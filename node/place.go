@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"ddocker/consensus/ledger"
@@ -77,6 +78,7 @@ func (n *Node) pick(ctx context.Context, c ledger.Reserve) ([]string, error) {
 		return nil, fmt.Errorf("reserve a place for %s: %w", c.Name, err)
 	}
 	has = n.askImages(ctx, c.Image)
+	maps.Copy(has, n.unaskable(c.Image))
 	hosts, misfit := n.rank(c, has)
 	switch {
 	case len(hosts) > 0:
@@ -125,6 +127,16 @@ func (n *Node) knownImages(ref string) map[string]bool {
 				has[m.Node] = true
 			}
 		}
+	})
+	return has
+}
+
+// unaskable returns the nodes that had the image when last seen and cannot be
+// asked now: that they are away is the refusal then, not that there is no image.
+func (n *Node) unaskable(ref string) map[string]bool {
+	has := n.knownImages(ref)
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		maps.DeleteFunc(has, func(id string, _ bool) bool { return n.cfg.Peers.Alive(id) && l.Host(id).Closed == "" })
 	})
 	return has
 }

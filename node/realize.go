@@ -120,7 +120,7 @@ func (n *Node) granted(id string) (p *ledger.Placement, shared sched.CPUSet, gpu
 func (n *Node) prepare(p *ledger.Placement) error {
 	if taken := n.busyPorts(p); taken != "" {
 		n.release(p.ID)
-		n.Kick()
+		n.tellPorts()
 		return busy("port %s of %s is in use by a process of the host", taken, n.cfg.Name)
 	}
 	if p.Grant.Shares() {
@@ -212,7 +212,11 @@ func (n *Node) withdraw(p *ledger.Placement) bool {
 func (n *Node) release(placement string) {
 	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
-	if _, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement}}); err != nil {
+	_, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement}})
+	if err == nil {
+		err = n.cfg.Log.Wait(ctx, index)
+	}
+	if err != nil {
 		n.log.Warn("placement is not yet released", "placement", placement, "err", err)
 	}
 }
@@ -221,12 +225,10 @@ func (n *Node) release(placement string) {
 // what it held. It returns when that is durable, or with ctx; then Reconcile
 // sees to it.
 func (n *Node) Removed(ctx context.Context, container string) error {
-	var p *ledger.Placement
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if t, refusal := l.Resolve(n.cfg.ID + "/" + container); refusal == nil && t.Container == container {
-			p = t.Placement
-		}
-	})
+	p := n.placementOf(container)
+	if p == nil && n.cfg.Log.Read(ctx) == nil {
+		p = n.placementOf(container) // it was confirmed so lately that this replica had not heard of it
+	}
 	if p == nil {
 		return n.forgetOutsider(ctx, container)
 	}
@@ -239,4 +241,15 @@ func (n *Node) Removed(ctx context.Context, container string) error {
 		n.Kick() // others may spread out again
 	}
 	return nil
+}
+
+// placementOf returns the placement of a container of this node, nil where this
+// replica knows none.
+func (n *Node) placementOf(container string) (p *ledger.Placement) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if t, refusal := l.Resolve(n.cfg.ID + "/" + container); refusal == nil && t.Container == container {
+			p = t.Placement
+		}
+	})
+	return p
 }

@@ -38,7 +38,7 @@ func (n *Node) rest(ctx context.Context, most time.Duration) bool {
 		case <-end.C:
 			return true
 		case <-look.C:
-			if n.unsettled() || n.portsChanged() {
+			if n.unsettled() || n.portsChanged() || n.cfg.Engine.Ping(ctx) != nil {
 				return true
 			}
 		case <-ctx.Done():
@@ -47,9 +47,15 @@ func (n *Node) rest(ctx context.Context, most time.Duration) bool {
 	}
 }
 
+const engineSilent = "out of order: its Docker Engine does not answer"
+
 // reconcile makes the ledger and the engine agree. What the ledger says is read
 // before the engine is asked, so that a container that is missing then is gone.
 func (n *Node) reconcile(ctx context.Context) error {
+	if err := n.cfg.Engine.Ping(ctx); err != nil {
+		n.close(ctx, engineSilent)
+		return err
+	}
 	if err := n.register(ctx); err != nil {
 		return err
 	}
@@ -62,7 +68,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 	list, err := n.cfg.Engine.Containers(listCtx)
 	cancel()
 	if err != nil {
-		n.close(ctx, "out of order: its Docker Engine does not answer")
+		n.close(ctx, engineSilent)
 		return err
 	}
 	known := map[string]bool{}
@@ -78,7 +84,8 @@ func (n *Node) reconcile(ctx context.Context) error {
 		})
 	})
 	n.mu.Lock()
-	steps, outsiders := settle(placed, list, n.openOrFresh(placed, time.Now()), expired)
+	open, fresh := n.openOrFresh(placed, time.Now())
+	steps, outsiders := settle(placed, list, open, fresh, expired)
 	n.mu.Unlock()
 	for _, s := range steps {
 		if err := n.carryOut(ctx, s); err != nil {
@@ -119,11 +126,11 @@ type step struct {
 }
 
 // settle compares what the ledger placed on this node with what its engine has.
-// Held says which placements must be left alone for now: their create is under
-// way, or may still land. Expired are the placements given up without a
+// Open are the placements whose create is under way, fresh those whose container
+// may still land. Expired are the placements given up without a
 // container ever seen. It returns what to do, and the containers that are not
 // the cluster's.
-func settle(placed []*ledger.Placement, list []engine.Container, held, expired map[string]bool) (steps []step, outsiders []engine.Container) {
+func settle(placed []*ledger.Placement, list []engine.Container, open, fresh, expired map[string]bool) (steps []step, outsiders []engine.Container) {
 	byID := map[string]*ledger.Placement{}
 	for _, p := range placed {
 		byID[p.ID] = p
@@ -135,7 +142,7 @@ func settle(placed []*ledger.Placement, list []engine.Container, held, expired m
 		switch {
 		case p != nil && belongs(p, &c):
 			found[p.ID] = true
-			steps = append(steps, agree(p, &c, held[p.ID])...)
+			steps = append(steps, agree(p, &c, open[p.ID])...)
 		case expired[c.Placement] && !c.Running:
 			steps = append(steps, step{why: "late container is removed", name: c.Name, placement: c.Placement, remove: c.ID})
 		default:
@@ -143,7 +150,7 @@ func settle(placed []*ledger.Placement, list []engine.Container, held, expired m
 		}
 	}
 	for _, p := range placed {
-		if found[p.ID] || held[p.ID] {
+		if found[p.ID] || open[p.ID] || fresh[p.ID] {
 			continue
 		}
 		// Where somebody renamed a container before it was confirmed, nothing is late.
@@ -166,9 +173,9 @@ func belongs(p *ledger.Placement, c *engine.Container) bool {
 }
 
 // agree brings a placement up to its container.
-func agree(p *ledger.Placement, c *engine.Container, held bool) []step {
+func agree(p *ledger.Placement, c *engine.Container, open bool) []step {
 	switch {
-	case held:
+	case open:
 		return nil
 	case p.Container == "":
 		return []step{{
@@ -200,29 +207,29 @@ type sighting struct {
 	inherited bool // it may be older than this life of the agent
 }
 
-// openOrFresh returns the reservations that are to be left alone for now. Its
-// caller holds mu.
-func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) map[string]bool {
-	held, seen := map[string]bool{}, map[string]sighting{}
+// openOrFresh returns the placements whose create is under way, and the
+// reservations within their grace. Its caller holds mu.
+func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) (open, fresh map[string]bool) {
+	open, fresh = map[string]bool{}, map[string]bool{}
+	seen := map[string]sighting{}
 	for _, p := range placed {
-		_, open := n.creating[p.ID]
+		open[p.ID] = n.creating[p.ID] != nil
 		if p.Container != "" {
-			held[p.ID] = open
 			continue
 		}
 		s, known := n.seen[p.ID]
-		if !known || open || s.open {
-			s = sighting{now, open, n.seen == nil}
+		if !known || s.open || open[p.ID] {
+			s = sighting{now, open[p.ID], n.seen == nil}
 		}
 		seen[p.ID] = s
 		wait := grace
 		if s.inherited {
 			wait = inheritedGrace
 		}
-		held[p.ID] = open || now.Sub(s.at) < wait
+		fresh[p.ID] = now.Sub(s.at) < wait
 	}
 	n.seen = seen
-	return held
+	return open, fresh
 }
 
 // unsettled says whether a reservation waits for its container or its grace.

@@ -38,25 +38,27 @@ func TestSettle(t *testing.T) {
 	named := func(name string, c engine.Container) engine.Container { c.Name = name; return c }
 	p1 := map[string]bool{"p1": true}
 	for _, c := range []struct {
-		name          string
-		placed        *ledger.Placement
-		list          []engine.Container
-		held, expired map[string]bool
-		steps         []string
-		outsiders     []string
+		name                 string
+		placed               *ledger.Placement
+		list                 []engine.Container
+		open, fresh, expired map[string]bool
+		steps                []string
+		outsiders            []string
 	}{
 		{name: "what agrees is left alone", placed: made, list: []engine.Container{box}},
 		{name: "a container that was made but not confirmed is confirmed", placed: reserved, list: []engine.Container{box}, steps: []string{"confirm p1=c1"}},
-		{name: "while its create is open, its caller confirms it", placed: reserved, list: []engine.Container{box}, held: p1},
+		{name: "while its create is open, its caller confirms it", placed: reserved, list: []engine.Container{box}, open: p1},
+		{name: "nobody else does, and that waits for no grace", placed: reserved, list: []engine.Container{box}, fresh: p1, steps: []string{"confirm p1=c1"}},
 		{name: "a container that has gone is released", placed: made, steps: []string{"release p1"}},
 		{name: "a reservation whose grace is over expires", placed: reserved, steps: []string{"expire p1"}},
-		{name: "a reservation within its grace stays", placed: reserved, held: p1},
+		{name: "a reservation within its grace stays", placed: reserved, fresh: p1},
+		{name: "so does one whose create is open", placed: reserved, open: p1},
 		{name: "a container that came too late is removed", list: []engine.Container{box}, expired: p1, steps: []string{"remove c1"}},
 		{name: "unless somebody has started it", list: []engine.Container{running(box)}, expired: p1, outsiders: []string{"c1"}},
 		{name: "a container without a placement is somebody's work", list: []engine.Container{box}, outsiders: []string{"c1"}},
 		{name: "a container made with plain docker is", list: []engine.Container{{ID: "c2", Name: "db"}}, outsiders: []string{"c2"}},
 		{name: "a container renamed on its host keeps its placement", placed: made, list: []engine.Container{named("www", box)}, steps: []string{"rename p1=www"}},
-		{name: "not while a call about it is open", placed: made, list: []engine.Container{named("www", box)}, held: p1},
+		{name: "not while a call about it is open", placed: made, list: []engine.Container{named("www", box)}, open: p1},
 		{
 			name: "a container of a committed image has another's label and is an outsider", placed: made,
 			list: []engine.Container{box, {ID: "c2", Name: "copy", Placement: "p1"}}, outsiders: []string{"c2"},
@@ -79,7 +81,7 @@ func TestSettle(t *testing.T) {
 			if c.placed != nil {
 				placed = append(placed, c.placed)
 			}
-			steps, outsiders := settle(placed, c.list, c.held, c.expired)
+			steps, outsiders := settle(placed, c.list, c.open, c.fresh, c.expired)
 			got := []string{}
 			for _, o := range outsiders {
 				got = append(got, o.ID)
@@ -130,7 +132,8 @@ func TestGraces(t *testing.T) {
 				if l.placed {
 					placed = reserved
 				}
-				if got := n.openOrFresh(placed, start.Add(l.after))["p1"]; got != l.held {
+				open, fresh := n.openOrFresh(placed, start.Add(l.after))
+				if got := open["p1"] || fresh["p1"]; got != l.held {
 					t.Errorf("look %d, after %v: held is %v, want %v", i, l.after, got, l.held)
 				}
 			}
@@ -142,9 +145,9 @@ func TestConfirmedPlacementIsHeldOnlyByAnOpenCall(t *testing.T) {
 	n := New(Config{})
 	placed := []*ledger.Placement{{ID: "p1", Container: "c1"}, {ID: "p2", Container: "c2"}}
 	n.creating = map[string]*call{"p1": {}}
-	held := n.openOrFresh(placed, time.Now())
-	if !held["p1"] || held["p2"] {
-		t.Errorf("held are %v", held)
+	open, fresh := n.openOrFresh(placed, time.Now())
+	if !open["p1"] || open["p2"] || len(fresh) > 0 {
+		t.Errorf("open are %v, fresh %v", open, fresh)
 	}
 }
 

@@ -200,14 +200,14 @@ func (w *world) placement(id string) (p *ledger.Placement) {
 }
 
 // observed returns what the cluster knows of the host beside its own containers.
-func (h *host) observed() (o ledger.Observe) {
+func (h *host) known() (o ledger.Observe) {
 	h.w.log.Replica().View(func(l *ledger.Ledger) { o = l.Node(h.id).Observed })
 	return o
 }
 
 func (h *host) outsiders() []string {
 	names := []string{}
-	for _, o := range h.observed().Containers {
+	for _, o := range h.known().Containers {
 		names = append(names, o.Name)
 	}
 	return names

@@ -73,10 +73,11 @@ type Observe struct {
 // Outsider is a container that was not made through the cluster. It counts as
 // taken what it holds and is never touched.
 type Outsider struct {
-	ID    string      `json:"id"`
-	Name  string      `json:"name"`
-	Image string      `json:"image"`
-	Grant sched.Grant `json:"grant"`
+	ID      string      `json:"id"`
+	Name    string      `json:"name"`
+	Image   string      `json:"image"`
+	Created time.Time   `json:"created,omitzero"`
+	Grant   sched.Grant `json:"grant"`
 }
 
 // Reserve grants a container its place.

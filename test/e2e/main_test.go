@@ -16,6 +16,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -69,7 +70,8 @@ func (s suite) run() (code int, err error) {
 	if err := build.Run(); err != nil {
 		return 0, fmt.Errorf("build the program: %w", err)
 	}
-	if err := os.Setenv("DDOCKER_BIN", bin); err != nil {
+	// A program built with -race sleeps for a second before it exits.
+	if err := errors.Join(os.Setenv("DDOCKER_BIN", bin), os.Setenv("GORACE", "atexit_sleep_ms=0")); err != nil {
 		return 0, err
 	}
 	if shared, err = lab.Raise(3); err != nil {

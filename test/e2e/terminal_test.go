@@ -195,8 +195,8 @@ func TestExecGivesARealTerminal(t *testing.T) {
 			// The new size travels beside the keys: ask until it has come.
 			term.types("until [ \"$(stty size)\" = '50 132' ]; do sleep 0.1; done; echo resi''zed\n")
 			term.expect(`^resized$`)
-			term.types("sleep 1000\n")
-			term.expect(`sleep 1000\n`)
+			term.types("echo rea''dy; sleep 1000\n")
+			term.expect(`^ready$`)
 			term.types("\x03")
 			term.expect(`/ # `)
 			term.types("exit 42\n")

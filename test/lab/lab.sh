@@ -69,12 +69,13 @@ in_net() { local pid; pid=$(init "$1"); shift; nsenter --target "$pid" --net "$@
 in_box() { local pid; pid=$(init "$1"); shift; nsenter --target "$pid" --net --uts --mount --pid "$@"; }
 
 # daemon I NAME CMD…: CMD on host I in the background, its id (as that host counts)
-# in NAME.pid, its output in NAME.log.
+# in NAME.pid, its output in NAME.log. It is the child of that host's init, so that
+# nobody outside has to reap it.
 daemon() {
   local i=$1 name=$2 dir=$lab/h$1; shift 2
   # shellcheck disable=SC2016
-  in_box "h$i" setsid sh -c 'echo $$ >"$0"; exec "$@"' "$dir/$name.pid" "$@" \
-    </dev/null >>"$dir/$name.log" 2>&1 9>&- &
+  in_box "h$i" sh -c 'setsid sh -c "$1" "$0" "$@" &' "$dir/$name.pid" 'echo $$ >"$0"; shift; exec "$@"' "$@" \
+    </dev/null >>"$dir/$name.log" 2>&1 9>&-
 }
 
 # signal I NAME SIG

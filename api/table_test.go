@@ -1,0 +1,101 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+)
+
+func TestEveryRowIsFoundByItsExample(t *testing.T) {
+	table := routes()
+	for i := range table {
+		for _, ref := range []string{"web", "n1/web", "registry.example:5000/team/app:1.2@sha256:abc"} {
+			example := strings.Replace(table[i].path, "{}", ref, 1)
+			for _, version := range []string{"", "/v1.41"} {
+				v, p := splitVersion(version + example)
+				row, got, ok := find(table, table[i].method, p)
+				if !ok || row != &table[i] || strings.Contains(row.path, "{}") && got != ref || "/v"+v != version && v+version != "" {
+					t.Errorf("%s %s%s: row %v, ref %q", table[i].method, version, example, row, got)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatIsInNoRowIsNotFound(t *testing.T) {
+	table := routes()
+	for _, request := range []string{
+		"GET /", "GET ", "POST /_ping", "GET /containers", "GET /containers/", "GET /containers//json", "GET /containers/json/",
+		"GET //containers/json", "GET /containers/../images/json", "GET /containers/web/../../secrets/x/json", "GET /containers/./json",
+		"GET /containers/web//json", "GET /containers/.web/json", "GET /containers/a/.b/json", "GET /containers/a b/json",
+		"GET /containers/a%2fb/json", "GET /containers/a?b/json", "GET /containers/a#b/json", "GET /containers/a\n/json", "GET /containers/ä/json",
+		"POST /containers/web/update", "POST /containers/prune", "POST /swarm/init", "GET /plugins", "POST /build", "GET /images//json",
+		"GET /v1.41/containers/json", "DELETE /containers/", "DELETE /images/", "GET /ddocker/local/nvidia-smi", "get /_ping",
+	} {
+		method, p, _ := strings.Cut(request, " ")
+		if row, ref, ok := find(table, method, p); ok {
+			t.Errorf("%q: row %s %s, ref %q", request, row.method, row.path, ref)
+		}
+	}
+}
+
+// Whatever a client sends, the path that goes to an engine is a row's own with
+// a plain reference in it, which every server reads as this one did.
+func FuzzPathToAnEngine(f *testing.F) {
+	for _, row := range routes() {
+		f.Add(row.method, "/v1.41"+strings.Replace(row.path, "{}", "a/b", 1))
+	}
+	for _, target := range []string{
+		"/v1.41/containers/%2e%2e/json", "/containers/a%2f..%2fb/json", "//containers/json", "/v1.41//containers/json", "/v1.41/v1.41/info",
+		"/containers/a%00/json", "/containers/a;b/json", "/images/a%3fb/json", "/containers/%c0%ae/json", "http://x/containers/json", "*",
+	} {
+		f.Add("GET", target)
+	}
+	table := routes()
+	f.Fuzz(func(t *testing.T, method, target string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		version, p := splitVersion(u.Path)
+		row, ref, ok := find(table, method, p)
+		if !ok {
+			return
+		}
+		c := call{Request: &http.Request{Method: method}, version: version, row: row, ref: ref}
+		to := c.to(ref)
+		if path.Clean(to) != to || strings.ContainsAny(to, "%?#\\ \r\n\x00") {
+			t.Errorf("%s goes to %q", target, to)
+		}
+		out, err := url.ParseRequestURI((&url.URL{Path: to}).String())
+		if err != nil || out.Path != to {
+			t.Fatalf("%q is sent as %v, %v", to, out, err)
+		}
+		if _, again := splitVersion(out.Path); again != p {
+			t.Errorf("%s is %q here and %q there", target, p, again)
+		}
+	})
+}
+
+func TestVersionIsTakenOffThePath(t *testing.T) {
+	for path, want := range map[string][2]string{
+		"/v1.41/info":        {"1.41", "/info"},
+		"/v1.5/_ping":        {"1.5", "/_ping"},
+		"/info":              {"", "/info"},
+		"/v1.41":             {"", "/v1.41"},
+		"/v1.41/":            {"1.41", "/"},
+		"/v1/info":           {"", "/v1/info"},
+		"/v1.41x/info":       {"", "/v1.41x/info"},
+		"/v1.1234/info":      {"", "/v1.1234/info"},
+		"/v1.41/v1.40/info":  {"1.41", "/v1.40/info"},
+		"/v1.41//info":       {"1.41", "//info"},
+		"/v-1.41/info":       {"", "/v-1.41/info"},
+		"/v1.41/info\n/info": {"", "/v1.41/info\n/info"},
+	} {
+		if version, rest := splitVersion(path); version != want[0] || rest != want[1] {
+			t.Errorf("%q: %q %q", path, version, rest)
+		}
+	}
+}

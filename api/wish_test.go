@@ -1,0 +1,239 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"ddocker/api/options"
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+// offers are the settings of a cluster with two types.
+func offers() settings.Settings {
+	s := settings.Default()
+	s.Types = []settings.Type{
+		{Name: "cpu", Cores: 2, Memory: 4 << 30},
+		{Name: "1x TITAN Xp", Cores: 4, Memory: 8 << 30, GPUs: []string{"TITAN Xp"}},
+	}
+	return s
+}
+
+func TestWishBecomesARequest(t *testing.T) {
+	for _, c := range []struct{ name, body, want string }{
+		{"nothing", `{"Image":"i"}`, `{}`},
+		{"whole cores", `{"Image":"i","HostConfig":{"NanoCpus":2000000000}}`, `{"MilliCPU":2000}`},
+		{"a fraction, rounded up to a thousandth", `{"Image":"i","HostConfig":{"NanoCpus":1500000001}}`, `{"MilliCPU":1501}`},
+		{"a quota of a period", `{"Image":"i","HostConfig":{"CpuQuota":25000,"CpuPeriod":50000}}`, `{"MilliCPU":500}`},
+		{"a quota of the kernel's own period", `{"Image":"i","HostConfig":{"CpuQuota":150000}}`, `{"MilliCPU":1500}`},
+		{"no quota", `{"Image":"i","HostConfig":{"CpuQuota":-1,"CpuPeriod":0}}`, `{}`},
+		{"very cores", `{"Image":"i","HostConfig":{"CpusetCpus":"0-1,3"}}`, `{"Cores":"0-1,3"}`},
+		{"memory", `{"Image":"i","HostConfig":{"Memory":1073741824}}`, `{"Memory":1073741824}`},
+		{"two GPUs", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":2,"Capabilities":[["gpu"]]}]}}`, `{"GPUs":[{},{}]}`},
+		{"all GPUs", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu","utility"]]}]}}`, `{"AllGPUs":true}`},
+		{"all GPUs by ID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["all"]}]}}`, `{"AllGPUs":true}`},
+		{"GPUs by UUID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["GPU-a","GPU-b"]}]}}`, `{"GPUs":[{"UUID":"GPU-a"},{"UUID":"GPU-b"}]}`},
+		{"a GPU by model", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"model":"A100"}}]}}`, `{"GPUs":[{"Model":"A100"}]}`},
+		{"a host", `{"Image":"i","Labels":{"ddocker.node":"n2"}}`, `{"Host":"n2","HostReason":"its label ddocker.node says so"}`},
+		{"a type by name", `{"Image":"i","Labels":{"ddocker.type":"1x TITAN Xp"}}`, `{"MilliCPU":4000,"Memory":8589934592,"GPUs":[{"Model":"TITAN Xp"}]}`},
+		{"a type by number", `{"Image":"i","Labels":{"ddocker.type":"0"}}`, `{"MilliCPU":2000,"Memory":4294967296}`},
+		{
+			"a type, and more memory and fewer cores than it has",
+			`{"Image":"i","Labels":{"ddocker.type":"cpu"},"HostConfig":{"NanoCpus":500000000,"Memory":17179869184}}`, `{"MilliCPU":500,"Memory":17179869184}`,
+		},
+		{
+			"ports by number, chosen and of every kind",
+			`{"Image":"i","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8080"},{"HostIp":"127.0.0.1","HostPort":""}],"53/UDP":null,"9":[{"HostPort":"0"}]}}}`,
+			`{"Ports":[{"Container":9,"Proto":"tcp"},{"Container":53,"Proto":"udp"},{"Host":8080,"Container":80,"Proto":"tcp"},{"IP":"127.0.0.1","Container":80,"Proto":"tcp"}]}`,
+		},
+		{"ports that the cluster chooses", `{"Image":"i","Labels":{"ddocker.ports":"2"}}`, `{"Ports":[{"Proto":"tcp"},{"Proto":"tcp"}]}`},
+		{
+			"every exposed port but those that are bound",
+			`{"Image":"i","ExposedPorts":{"80/tcp":{},"81/udp":{}},"HostConfig":{"PublishAllPorts":true,"PortBindings":{"80/tcp":[{"HostPort":"80"}]}}}`,
+			`{"Ports":[{"Host":80,"Container":80,"Proto":"tcp"},{"Container":81,"Proto":"udp"}]}`,
+		},
+		{"exposed is not published", `{"Image":"i","ExposedPorts":{"80/tcp":{}}}`, `{}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, err := readWish([]byte(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, r, err := w.request(offers())
+			if got := string(raw(r)); err != nil || got != c.want {
+				t.Errorf("got  %s, %v\nwant %s", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestWishThatCannotBePlacedIsRefused(t *testing.T) {
+	host := func(text string) string { return `{"Image":"i","HostConfig":{` + text + `}}` }
+	for body, want := range map[string]string{
+		`{}`:                         "no image is named",
+		`{"Image":7}`:                "read the request",
+		`{"Image":"i","Memory":1}`:   "stand in HostConfig",
+		`{"Image":"i","Cpuset":"0"}`: "stand in HostConfig",
+		`{"Image":"i","Labels":{"ddocker.type":"huge"}}`:                                `no type "huge"; choose 0 "cpu", 1 "1x TITAN Xp"`,
+		`{"Image":"i","Labels":{"ddocker.ports":"-1"}}`:                                 "no number of ports",
+		`{"Image":"i","Labels":{"ddocker.ports":"1001"}}`:                               "no number of ports",
+		host(`"CpusetCpus":"x"`):                                                        "x",
+		host(`"PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]}`):                    `"8000-8010" is no port`,
+		host(`"PortBindings":{"80/tcp":[{"HostPort":"65536"}]}`):                        "is no port",
+		host(`"PortBindings":{"80/tcp":[{"HostPort":"-1"}]}`):                           "is no port",
+		host(`"PortBindings":{"0/tcp":[{}]}`):                                           "invalid port specification",
+		host(`"PortBindings":{"8000-8010/tcp":[{}]}`):                                   "invalid port specification",
+		host(`"DeviceRequests":[{"DeviceIDs":["0"],"Capabilities":[["gpu"]]}]`):         "GPU 0 is an index",
+		host(`"DeviceRequests":[{"Count":2000000000,"Capabilities":[["gpu"]]}]`):        "more than one host has",
+		host(`"DeviceRequests":[{"Driver":"cdi","DeviceIDs":["vendor.com/device=a"]}]`): "other than for GPUs",
+	} {
+		w, err := readWish([]byte(body))
+		if err == nil {
+			_, _, err = w.request(offers())
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", body, err, want)
+		}
+	}
+}
+
+func TestFilesAndNetworksOfOneHostPinAContainerToIt(t *testing.T) {
+	overlay, err := options.Parse([]string{"-v /home:/home", "-v /scratch", "--mount type=volume,source=models,target=/models", "--network lab"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := everywhere(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{
+		``:                               "",
+		`"Binds":["/home/alice:/data"]`:  "",
+		`"Binds":["/home:/h:ro"]`:        "",
+		`"Binds":["/homes:/h"]`:          "volume /homes",
+		`"Binds":["/home/../etc:/e"]`:    "volume /home/../etc",
+		`"Binds":["/srv:/srv"]`:          "volume /srv",
+		`"Binds":["data:/data"]`:         "volume data",
+		`"Binds":["/anonymous"]`:         "",
+		`"Binds":["/scratch/mine:/m"]`:   "volume /scratch/mine", // the option's /scratch is an anonymous volume
+		`"Binds":["/home:/h","/srv:/s"]`: "volume /srv",
+		`"Binds":["models:/m"]`:          "",
+		`"Mounts":[{"Type":"bind","Source":"/srv","Target":"/s"}]`:    "volume /srv",
+		`"Mounts":[{"Type":"bind","Source":"/home/x","Target":"/s"}]`: "",
+		`"Mounts":[{"Type":"volume","Source":"v","Target":"/s"}]`:     "volume v",
+		`"Mounts":[{"Type":"volume","Source":"models"}]`:              "",
+		`"Mounts":[{"Type":"volume","Target":"/s"}]`:                  "",
+		`"Mounts":[{"Type":"tmpfs","Target":"/s"}]`:                   "",
+		`"NetworkMode":"bridge"`:                                      "",
+		`"NetworkMode":"host"`:                                        "",
+		`"NetworkMode":"lab"`:                                         "",
+		`"NetworkMode":"mine"`:                                        "network mine",
+	} {
+		var w wish
+		if err := json.Unmarshal([]byte(`{"HostConfig":{`+host+`}}`), &w); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.local(shared); got != want {
+			t.Errorf("%s: got %q, want %q", host, got, want)
+		}
+	}
+	var w wish
+	if err := json.Unmarshal([]byte(`{"NetworkingConfig":{"EndpointsConfig":{"default":{},"mine":{}}}}`), &w); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.local(shared); got != "network mine" {
+		t.Errorf("an endpoint pins by %q", got)
+	}
+}
+
+func TestCompanionIsTheContainerWhoseHostMustBeShared(t *testing.T) {
+	for host, want := range map[string]string{
+		``:                              "",
+		`"NetworkMode":"container:web"`: "web",
+		`"IpcMode":"container:web"`:     "web",
+		`"PidMode":"container:web"`:     "web",
+		`"PidMode":"host"`:              "",
+		`"VolumesFrom":["web:ro"]`:      "web",
+		`"Links":["web:db"]`:            "web",
+	} {
+		var w wish
+		if err := json.Unmarshal([]byte(`{"HostConfig":{`+host+`}}`), &w); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.companion(); got != want {
+			t.Errorf("%s: got %q", host, got)
+		}
+	}
+}
+
+func TestWithinIsAQuestionOfWholeElements(t *testing.T) {
+	for _, c := range []struct {
+		source, shared string
+		want           bool
+	}{
+		{"/home", "/home", true}, {"/home/", "/home", true}, {"/home/a", "/home/", true}, {"/homes", "/home", false},
+		{"/home/../etc", "/home", false}, {"/", "/home", false}, {"/etc", "/", true}, {"data", "data", true}, {"data2", "data", false}, {"", "/", false},
+	} {
+		if got := within(c.source, []string{c.shared}); got != c.want {
+			t.Errorf("%q within %q: %v", c.source, c.shared, got)
+		}
+	}
+}
+
+func TestKeysAreSpelledAsDockerDocumentsThem(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"Image":"i","Future":1}`: `{"Future":1,"Image":"i"}`,
+		`{"image":"i","hostconfig":{"portbindings":{"80/tcp":[{"hostport":"1"}]},"MEMORY":1,"future":2,"nanocpus":3}}`: `{"HostConfig":{"Memory":1,"NanoCpus":3,"PortBindings":{"80/tcp":[{"hostport":"1"}]},"future":2},"Image":"i"}`,
+		`{"HostConfig":null}`:                               `{"HostConfig":null}`,
+		`{"ho\u017ftconfig":{"binds":["a:b"]}}`:             `{"HostConfig":{"Binds":["a:b"]}}`,
+		`{"networkingconfig":{"endpointsconfig":{"a":{}}}}`: `{"NetworkingConfig":{"EndpointsConfig":{"a":{}}}}`,
+		`{"HostConfig":{"Memory":1,"Memory":2}}`:            `{"HostConfig":{"Memory":2}}`,
+	} {
+		var top map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(body), &top); err != nil {
+			t.Fatal(err)
+		}
+		if err := spell(top); err != nil || string(raw(top)) != want {
+			t.Errorf("%s: got %s, %v", body, raw(top), err)
+		}
+	}
+}
+
+func TestKeysThatAreTheSameToDockerAreRefused(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"Image":"a","image":"b"}`:                                        `the keys "Image" and "image" are the same to Docker: give one`,
+		`{"HostConfig":{},"HOSTCONFIG":{}}`:                                "the same to Docker",
+		`{"HostConfig":{"Binds":[],"binds":["/:/host"]}}`:                  `in HostConfig: the keys "Binds" and "binds"`,
+		`{"HostConfig":{"bind\u017f":[],"binds":["/:/h"]}}`:                "in HostConfig",
+		`{"HostConfig":{"Privileged":false,"privileged":true}}`:            "in HostConfig",
+		`{"HostConfig":{"future":1,"FUTURE":2}}`:                           "in HostConfig",
+		`{"NetworkingConfig":{"EndpointsConfig":{},"endpointsConfig":{}}}`: "in NetworkingConfig",
+		`{"HostConfig":[]}`:                                                "no JSON object",
+	} {
+		var top map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(body), &top); err != nil {
+			t.Fatal(err)
+		}
+		if err := spell(top); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", body, err)
+		}
+	}
+}
+
+func TestTypeColumnSaysWhatIsHeld(t *testing.T) {
+	for want, g := range map[string]sched.Grant{
+		"-":                          {},
+		"2 cpus,4g mem":              {Cores: sched.CPUs(0, 1), Memory: 4 << 30},
+		"0.5 cpus":                   {MilliCPU: 500},
+		"1 cpus,512m mem,2 TITAN Xp": {Cores: sched.CPUs(0), Memory: 512 << 20, GPUs: []string{"a", "b"}},
+	} {
+		if got := typeWords(&g, []sched.GPUWish{{Model: "TITAN Xp"}}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := fmt.Sprint(portWords(&sched.Grant{Ports: []sched.Binding{{Host: 80, Container: 8080, Proto: "tcp"}, {IP: "::1", Host: 53, Container: 53, Proto: "udp"}}})); got != "[0.0.0.0:80->8080/tcp ::1:53->53/udp]" {
+		t.Error(got)
+	}
+}

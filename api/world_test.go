@@ -1,0 +1,292 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ddocker/consensus"
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/engine/enginetest"
+	"ddocker/gossip"
+	"ddocker/node"
+	"ddocker/node/nodetest"
+	"ddocker/sched"
+	"ddocker/settings"
+)
+
+// world is a cluster of whole nodes but for raft, gossip and TLS, in virtual time.
+type world struct {
+	*testing.T
+	log   *nodetest.Log
+	hosts []*agent
+	raft  *fakeRaft
+
+	mu   sync.Mutex      // guards down
+	down map[string]bool // nodes that gossip believes dead
+}
+
+// agent is one machine and its agent.
+type agent struct {
+	w       *world
+	id      string
+	api     *API
+	twin    *enginetest.Twin
+	docker  *engine.Engine
+	machine *nodetest.Machine
+	replica *nodetest.Replica
+	client  *http.Transport // to its API
+	peers   *http.Transport // to its Local
+}
+
+// inWorld plays with n running nodes n1, n2, … of four cores and 16 GiB, which
+// know one another.
+func inWorld(t *testing.T, n int, play func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, down: map[string]bool{}}
+		for i := range n {
+			w.add(fmt.Sprintf("n%d", i+1))
+		}
+		w.settle()
+		play(w)
+	})
+}
+
+// settle waits until every node knows what its engine has.
+func (w *world) settle() {
+	time.Sleep(5 * time.Second)
+	synctest.Wait()
+}
+
+func (w *world) add(name string) {
+	w.Helper()
+	h := &agent{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica()}
+	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-" + name}})
+	h.twin.AddImage("busybox:latest")
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	pipe := enginetest.Listen()
+	running.Go(func() { h.twin.Serve(ctx, pipe) })
+	var err error
+	if h.docker, err = engine.New(engine.Config{Dial: pipe.Dial}); err != nil {
+		w.Fatal(err)
+	}
+	n := node.New(node.Config{
+		ID: h.id, Name: name, Address: h.id + ":7000", Version: "test", Log: h.replica, Engine: h.docker,
+		Peers: gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
+	})
+	h.api = New(Config{
+		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: n, Engine: h.docker,
+		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
+		Token:    func() (text, hash string, err error) { return "the token", "its hash", nil },
+		SMI:      func(context.Context) (string, error) { return "cards of " + name, nil },
+		Template: []byte("{}\n"), Logger: slog.New(slog.DiscardHandler),
+	})
+	running.Go(func() { n.Run(ctx) })
+	running.Go(func() { h.api.Run(ctx) })
+	h.client = serve(ctx, &running, h.api)
+	h.peers = serve(ctx, &running, h.api.Local())
+	w.Cleanup(func() {
+		h.twin.Unhang()
+		cancel()
+		h.client.CloseIdleConnections()
+		h.peers.CloseIdleConnections()
+		h.docker.Close()
+		running.Wait()
+		time.Sleep(time.Second) // net/http lingers so long over a request it did not read
+	})
+	w.hosts = append(w.hosts, h)
+}
+
+// serve serves until ctx ends and returns a way there.
+func serve(ctx context.Context, running *sync.WaitGroup, handler http.Handler) *http.Transport {
+	pipe := enginetest.Listen()
+	s := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	running.Go(func() { s.Serve(pipe) })
+	running.Go(func() { <-ctx.Done(); s.Close() })
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return pipe.Dial(ctx) }}
+}
+
+// fail has gossip believe that the host is dead, which it is.
+func (h *agent) fail() {
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	h.w.down[h.id] = true
+}
+
+// peer carries requests to another node.
+func (w *world) peer(id string) http.RoundTripper {
+	if !(gossiped{w}).Alive(id) {
+		return unplugged{}
+	}
+	return w.host(id).peers
+}
+
+func (w *world) host(id string) *agent {
+	return w.hosts[slices.IndexFunc(w.hosts, func(h *agent) bool { return h.id == id })]
+}
+
+type unplugged struct{}
+
+func (unplugged) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("no route to host")}
+}
+
+// gossiped is what the nodes know of one another beside the ledger.
+type gossiped struct{ w *world }
+
+func (g gossiped) Alive(id string) bool {
+	g.w.mu.Lock()
+	defer g.w.mu.Unlock()
+	return !g.w.down[id]
+}
+
+func (g gossiped) Load(string) sched.Load { return sched.Load{} }
+
+func (g gossiped) HasImage(ctx context.Context, id, ref string) bool {
+	return g.w.hosts[0].api.HasImage(ctx, id, ref)
+}
+
+// fakeRaft is a log of one voter.
+type fakeRaft struct{ did []string }
+
+func (r *fakeRaft) Status() consensus.Status {
+	return consensus.Status{ID: "id-n1", Leader: "id-n1", State: "Leader", Term: 3}
+}
+
+func (r *fakeRaft) Servers() []consensus.Server {
+	return []consensus.Server{{ID: "id-n1", Role: "leader"}, {ID: "id-n2", Role: "nonvoter"}}
+}
+
+func (r *fakeRaft) TransferLeadership(_ context.Context, id string) error {
+	r.did = append(r.did, "transfer to "+id)
+	return nil
+}
+
+func (r *fakeRaft) Snapshot(context.Context) error {
+	r.did = append(r.did, "snapshot")
+	return nil
+}
+
+// said is an answer, read whole.
+type said struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask sends a request to the host's API.
+func (h *agent) ask(method, path, body string) said {
+	h.w.Helper()
+	req := httptest.NewRequestWithContext(h.w.Context(), method, "http://ddocker"+path, strings.NewReader(body))
+	req.RequestURI = ""
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := h.client.RoundTrip(req)
+	if err != nil {
+		h.w.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.w.Fatalf("%s %s: %v", method, path, err)
+	}
+	return said{resp.StatusCode, resp.Header, string(text)}
+}
+
+// want fails the test unless the host answers with the status and the words.
+func (h *agent) want(status int, words, method, path, body string) said {
+	h.w.Helper()
+	got := h.ask(method, path, body)
+	if got.status != status || !strings.Contains(got.body, words) {
+		h.w.Errorf("%s %s: got %d %s\nwant %d with %q", method, path, got.status, bytes.TrimSpace([]byte(got.body)), status, words)
+	}
+	return got
+}
+
+// read reads an answer's JSON.
+func read[T any](w *world, from said) (into T) {
+	w.Helper()
+	if err := json.Unmarshal([]byte(from.body), &into); err != nil {
+		w.Fatalf("%s: %v", from.body, err)
+	}
+	return into
+}
+
+// create makes a container through the host's API and returns its ID.
+func (h *agent) create(name, body string) string {
+	h.w.Helper()
+	made := h.want(http.StatusCreated, "", post, "/v1.41/containers/create?name="+name, body)
+	return read[struct{ ID string }](h.w, made).ID
+}
+
+// outside makes a container with plain docker.
+func (h *agent) outside(name string) string {
+	h.w.Helper()
+	status, reply, err := h.docker.Create(h.w.Context(), name, "", []byte(`{"Image":"busybox"}`))
+	if status != http.StatusCreated || err != nil {
+		h.w.Fatalf("docker create %s: %d %s %v", name, status, reply, err)
+	}
+	h.w.settle()
+	return read[struct{ ID string }](h.w, said{body: string(reply)}).ID
+}
+
+// has returns the names of the engine's own containers, sorted.
+func (h *agent) has() []string {
+	h.w.Helper()
+	list, err := h.docker.Containers(h.w.Context())
+	if err != nil {
+		h.w.Fatal(err)
+	}
+	names := []string{}
+	for _, c := range list {
+		names = append(names, c.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// placement returns what the newest ledger says of the container, or nil.
+func (w *world) placement(name string) (p *ledger.Placement) {
+	w.log.Replica().View(func(l *ledger.Ledger) {
+		if t, refusal := l.Resolve(name); refusal == nil {
+			p = t.Placement
+		}
+	})
+	return p
+}
+
+func (w *world) configure(s settings.Settings) {
+	w.Helper()
+	if _, _, err := w.hosts[0].replica.Propose(w.Context(), ledger.Command{Configure: &s}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func wantList(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+// on is a create body for the host of that name.
+func on(name string) string {
+	return `{"Image":"busybox","Labels":{"ddocker.node":"` + name + `"}}`
+}
