@@ -319,10 +319,12 @@ func (a *agent) run(ctx context.Context) error {
 	serve := func(ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) {
 		all.Go(func() error { return a.serve(ctx, ln, h, each) })
 	}
-	serve(socket, a.api, withCaller)
-	serve(a.port.Listener(identity.ProtoHTTP), a.publicHandler(), nil)
+	public := a.port.Listener(identity.ProtoHTTP)
 	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer)
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
+	a.catchUp(ctx)
+	serve(socket, a.api, withCaller)
+	serve(public, a.publicHandler(), nil)
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
@@ -339,11 +341,24 @@ func (a *agent) run(ctx context.Context) error {
 	return err
 }
 
+// catchUp waits until this node knows what the cluster had decided when it came,
+// so that the first client is not told that there is nothing. Without a quorum
+// clients are served what this node knows.
+func (a *agent) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	if err := a.log.Read(ctx); err != nil {
+		a.cfg.Logger.Info("clients are served before this node has caught up with the cluster", "err", err)
+	}
+}
+
 // Bounds on clients.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	stopTimeout   = time.Second
+	// catchUpTimeout is how long clients wait for a node that has just started.
+	catchUpTimeout = 3 * time.Second
 )
 
 // serve answers HTTP until ctx ends, and then gives the requests under way a

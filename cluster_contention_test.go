@@ -33,7 +33,7 @@ func TestOfManyCreatesForTheLastOneExactlyOneWins(t *testing.T) {
 		}, "8080"},
 	} {
 		t.Run(last, func(t *testing.T) {
-			inCluster(t, 3, func(w *world) {
+			inCluster(t, 3, func(t *testing.T, w *world) {
 				c.taken(w)
 				made, refusals := map[string]string{}, []string{}
 				var mu sync.Mutex

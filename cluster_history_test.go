@@ -74,7 +74,7 @@ func (l *history) add(client int, in asked, out heard, call time.Duration) {
 	l.all = append(l.all, record{ClientId: client, Input: in, Output: out, Call: int64(call), Return: int64(time.Since(l.began))})
 }
 
-// client creates and removes few names over fewer ports of one host, through
+// client creates and removes few names over fewer ports, each of one host, through
 // random machines, until the time is over.
 func (l *history) client(w *world, id int, until time.Time) {
 	rng := rand.New(rand.NewPCG(uint64(id), 1))
@@ -87,7 +87,7 @@ func (l *history) client(w *world, id int, until time.Time) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		var err error
 		if in.verb == "create" {
-			_, err = by.create(ctx, wanted{name: name, port: strconv.Itoa(in.port), on: "n2"})
+			_, err = by.create(ctx, wanted{name: name, port: strconv.Itoa(in.port), on: w.hosts[in.port%2].name})
 		} else {
 			err = by.docker().ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
 		}
@@ -120,10 +120,11 @@ func listen(err error) (out heard, clear bool) {
 	return "", false
 }
 
-// Creates and removals, as clients of three machines see them while leadership
+// Creates and removals, as clients of five machines see them while leadership
 // goes round, could have happened one after another.
 func TestTheHistoryOfCreatesAndRemovalsIsLinearizable(t *testing.T) {
-	inCluster(t, 3, func(w *world) {
+	inCluster(t, 5, func(t *testing.T, w *world) {
+		w.net.SetDelay(time.Millisecond, 5*time.Millisecond) // replicas lie behind
 		l := &history{began: time.Now()}
 		until := l.began.Add(time.Duration(short(8, 3)) * time.Second)
 		var clients sync.WaitGroup
@@ -147,4 +148,40 @@ func TestTheHistoryOfCreatesAndRemovalsIsLinearizable(t *testing.T) {
 		}
 		w.judge(nil)
 	})
+}
+
+// What one machine has acknowledged is true on every other at once, though their
+// replicas lie behind.
+func TestWhatIsAcknowledgedHoldsEverywhereAtOnce(t *testing.T) {
+	inCluster(t, 5, func(t *testing.T, w *world) {
+		for round := range 20 {
+			by := func(i int) *host { return w.hosts[(round+i)%5] }
+			want := wanted{name: "web", port: "9000", on: by(3).name}
+			id, err := w.leader().create(w.soon(), want)
+			if err != nil {
+				t.Fatalf("create, round %d: %v", round, err)
+			}
+			if err := by(1).docker().ContainerStart(w.soon(), "web", container.StartOptions{}); err != nil {
+				t.Errorf("start on another machine what was just created: %v", err)
+			}
+			if id, err = w.leader().replace(id, want); err != nil {
+				t.Fatalf("replace, round %d: %v", round, err)
+			}
+			if _, err = by(2).replace(id, want); err != nil {
+				t.Fatalf("replace elsewhere, round %d: %v", round, err)
+			}
+			if err := by(4).docker().ContainerRemove(w.soon(), "web", container.RemoveOptions{}); err != nil {
+				t.Errorf("remove on another machine what was just created: %v", err)
+			}
+		}
+		w.judge(nil)
+	})
+}
+
+// replace removes a container and at once creates another with all that it held.
+func (h *host) replace(id string, want wanted) (string, error) {
+	if err := h.docker().ContainerRemove(h.of.soon(), id, container.RemoveOptions{Force: true}); err != nil {
+		return "", err
+	}
+	return h.create(h.of.soon(), want)
 }

@@ -30,7 +30,6 @@ type wanted struct {
 	ports int    // for the cluster to choose
 	port  string // a named one
 	on    string // host
-	bare  bool   // without our labels
 }
 
 // create makes a container through h's agent, and returns its ID.

@@ -13,7 +13,7 @@ import (
 // A machine that is cut off from the others keeps its own containers in hand
 // and gives nothing away.
 func TestACutOffMinorityServesItsContainersAndReservesNothing(t *testing.T) {
-	inCluster(t, 5, func(w *world) {
+	inCluster(t, 5, func(t *testing.T, w *world) {
 		alone := w.hosts[2]
 		id := alone.mustRun(wanted{name: "mine", on: "n3"})
 		made := map[string]string{"mine": id, "theirs": w.hosts[0].mustRun(wanted{name: "theirs", on: "n1"})}

@@ -15,7 +15,7 @@ func TestClusterOfOneGrowsByTokenAndVotersFollowTheRule(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 2, 3, 5, 7} {
 		t.Run(fmt.Sprint(n, " machines"), func(t *testing.T) {
-			inCluster(t, n, func(w *world) { w.alike() })
+			inCluster(t, n, func(t *testing.T, w *world) { w.alike() })
 		})
 	}
 }
@@ -45,7 +45,7 @@ func TestClusterRefusesAJoinInOneSentence(t *testing.T) {
 			func(_ *world, good string) string { return good }},
 	} {
 		t.Run(why, func(t *testing.T) {
-			inWorld(t, 3, func(w *world) {
+			inWorld(t, 3, func(t *testing.T, w *world) {
 				w.hosts[0].start()
 				token := c.token(w, w.hosts[0].token())
 				late := w.hosts[2]
@@ -59,7 +59,7 @@ func TestClusterRefusesAJoinInOneSentence(t *testing.T) {
 }
 
 func TestAnyMachineCreatesAndAnyMachineListsWhatIsThere(t *testing.T) {
-	inCluster(t, 5, func(w *world) {
+	inCluster(t, 5, func(t *testing.T, w *world) {
 		var names []string
 		made := map[string]string{}
 		for i, h := range w.hosts {
@@ -94,7 +94,7 @@ func TestAnOffNightWithNewAddressesForAllIsTheSameCluster(t *testing.T) {
 		},
 	} {
 		t.Run(how, func(t *testing.T) {
-			inCluster(t, 5, func(w *world) {
+			inCluster(t, 5, func(t *testing.T, w *world) {
 				made := map[string]string{"before": w.hosts[1].mustRun(wanted{name: "before", ports: 1})}
 				cluster := w.hosts[0].inside().id.Cluster()
 				for _, h := range w.hosts {

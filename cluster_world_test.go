@@ -73,7 +73,7 @@ const image = "busybox:latest"
 const lingering = 15 * time.Second
 
 // inWorld runs a test in virtual time with n machines that are not yet started.
-func inWorld(t *testing.T, n int, test func(w *world)) {
+func inWorld(t *testing.T, n int, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -86,17 +86,17 @@ func inWorld(t *testing.T, n int, test func(w *world)) {
 		for i := range n {
 			w.add(ctx, i+1)
 		}
-		test(w)
+		test(t, w)
 	})
 }
 
 // inCluster runs a test with n machines in one cluster, the first of which
 // founded it.
-func inCluster(t *testing.T, n int, test func(w *world)) {
+func inCluster(t *testing.T, n int, test func(t *testing.T, w *world)) {
 	t.Helper()
-	inWorld(t, n, func(w *world) {
+	inWorld(t, n, func(t *testing.T, w *world) {
 		w.found()
-		test(w)
+		test(t, w)
 	})
 }
 
@@ -262,7 +262,11 @@ func (h *host) kill() {
 // refused returns the sentence with which the agent gave up.
 func (h *host) refused() string {
 	h.of.t.Helper()
-	err := <-h.ended
+	var err error
+	select {
+	case err = <-h.ended:
+	case <-time.After(time.Minute):
+	}
 	if err == nil {
 		h.of.t.Fatalf("%s was not refused", h.name)
 	}

@@ -140,7 +140,10 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	var refused error
 	id, err := identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, []byte, error) {
 		request := joinRequest{Token: cfg.Token, CSR: csr, Name: cfg.Name, Address: cfg.Advertise}
-		if refused = askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); refused != nil {
+		if refused = askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); refused == nil {
+			refused = reply.checkClock(cfg.Join)
+		}
+		if refused != nil {
 			return nil, nil, refused
 		}
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
@@ -149,7 +152,7 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		return reply.Cert, reply.CA, loadPeers(cfg.DataDir).learn(reply.Peers)
 	})
 	if refused != nil {
-		return nil, fmt.Errorf("join the cluster of %s: %w", cfg.Join, refused)
+		return nil, fmt.Errorf("join the cluster of %s: %w%s", cfg.Join, refused, advice(refused))
 	}
 	if err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func (a *agent) peerTransport() *http.Transport {
 			return a.dial(ctx, identity.ProtoRPC, id)
 		},
 		Protocols: protocols, DisableCompression: true,
-		MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
+		MaxIdleConnsPerHost: 128, IdleConnTimeout: 90 * time.Second,
 	}
 }
 

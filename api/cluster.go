@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -72,7 +73,9 @@ func (a *API) roles() map[string]string {
 }
 
 func (a *API) showSettings(w http.ResponseWriter, c *call) {
-	if err := a.cfg.Log.Read(c.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	defer cancel()
+	if err := a.cfg.Log.Read(ctx); err != nil {
 		a.log.Debug("settings may be old", "err", err) // better than none, without a quorum
 	}
 	var s settings.Settings

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,8 @@ func newHosts(a *API) *hosts {
 // host is a node as lists need it.
 type host struct{ id, name string }
 
-// all returns every node of the cluster, by name.
+// all returns every node of the cluster, by name. This one is always among them:
+// after a start without a quorum the ledger knows nobody yet.
 func (h *hosts) all() []host {
 	var list []host
 	h.api.cfg.Log.View(func(l *ledger.Ledger) {
@@ -50,6 +52,10 @@ func (h *hosts) all() []host {
 			list = append(list, host{n.Node, n.Name})
 		}
 	})
+	self := host{h.api.cfg.Self, h.api.cfg.Name}
+	if !slices.ContainsFunc(list, func(n host) bool { return n.id == self.id }) {
+		list = append(list, self)
+	}
 	return list
 }
 

@@ -16,19 +16,39 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-// imageHosts returns the live hosts that have the image, this one first.
-func (a *API) imageHosts(ctx context.Context, ref string) []host {
-	var have []host
+// imageHosts returns the hosts that have the image and answer, this one first.
+// Away names those that had it when last seen and do not answer.
+func (a *API) imageHosts(ctx context.Context, ref string) (have, away []host) {
 	for _, one := range a.hosts.each(ctx, "/images/"+ref+"/json", nil) {
+		var refused *statusError
 		switch {
+		case errors.As(one.err, &refused) && refused.status == http.StatusNotFound:
 		case one.err != nil:
+			a.cfg.Log.View(func(l *ledger.Ledger) {
+				if n := l.Node(one.id); n != nil && (n.HasImage(familiar(ref)) || n.HasImage(ref)) {
+					away = append(away, one.host)
+				}
+			})
 		case one.id == a.cfg.Self:
 			have = slices.Insert(have, 0, one.host)
 		default:
 			have = append(have, one.host)
 		}
 	}
-	return have
+	return have, away
+}
+
+// imageHolders returns the hosts that have the image and answer, or says why
+// there is none.
+func (a *API) imageHolders(ctx context.Context, ref string) ([]host, error) {
+	have, away := a.imageHosts(ctx, ref)
+	switch {
+	case len(have) > 0:
+		return have, nil
+	case len(away) > 0:
+		return nil, fmt.Errorf("image %s is on host %s, which does not answer: see \"ddocker nodes\"", ref, hostNames(away))
+	}
+	return nil, &ledger.Refusal{Code: ledger.Unknown, Message: "No such image: " + ref}
 }
 
 // imageExposes returns the ports that the image itself exposes, as "80/tcp"; none
@@ -50,9 +70,9 @@ func (a *API) imageExposes(ctx context.Context, ref string) map[string]struct{} 
 
 // imageHolder passes the request to an engine that has the image.
 func (a *API) imageHolder(w http.ResponseWriter, c *call) {
-	have := a.imageHosts(c.Context(), c.ref)
-	if len(have) == 0 {
-		fail(w, http.StatusNotFound, "No such image: %s", c.ref)
+	have, err := a.imageHolders(c.Context(), c.ref)
+	if err != nil {
+		failWith(w, err)
 		return
 	}
 	a.send(w, c, have[0].id, c.ref)
@@ -70,9 +90,9 @@ func (a *API) save(w http.ResponseWriter, c *call) {
 			fail(w, http.StatusBadRequest, "invalid reference format: %q", name)
 			return
 		}
-		with := a.imageHosts(c.Context(), name)
-		if len(with) == 0 {
-			fail(w, http.StatusNotFound, "No such image: %s", name)
+		with, err := a.imageHolders(c.Context(), name)
+		if err != nil {
+			failWith(w, err)
 			return
 		}
 		if i == 0 {
@@ -95,9 +115,9 @@ func (a *API) removeImage(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusConflict, "conflict: unable to remove repository reference %q (must force) - container %s is using it", c.ref, user)
 		return
 	}
-	have := a.imageHosts(c.Context(), c.ref)
-	if len(have) == 0 {
-		fail(w, http.StatusNotFound, "No such image: %s", c.ref)
+	have, err := a.imageHolders(c.Context(), c.ref)
+	if err != nil {
+		failWith(w, err)
 		return
 	}
 	var done []json.RawMessage
@@ -166,7 +186,8 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 			fail(w, http.StatusBadRequest, "%s", err)
 			return
 		}
-		if owners := a.imageHosts(c.Context(), name); len(owners) > 0 {
+		have, away := a.imageHosts(c.Context(), name)
+		if owners := append(have, away...); len(owners) > 0 {
 			fail(w, http.StatusConflict, "image %s already exists on host %s: choose another name, or remove it with \"ddocker rmi %s\"", name, hostNames(owners), name)
 			return
 		}

@@ -123,10 +123,10 @@ func TestCreateReadsNothingWhenFlagsAnswerEverything(t *testing.T) {
 
 func TestCreateRunsAShellWhereTheImageRunsNothing(t *testing.T) {
 	g := seedCluster(t)
-	g.runs(t, "", "create", "--type", "x", "--ports", "0", "--name", "abc", "bare").wants(t, 0, "abc\n", "")
+	g.runs(t, "", "create", "--type", "12 CPUS, 64 GB", "--ports", "0", "--name", "abc", "bare").wants(t, 0, "abc\n", "")
 	var body container.CreateRequest
 	g.body(t, "POST /containers/create", &body)
-	if !reflect.DeepEqual([]string(body.Cmd), []string{"/bin/bash"}) || body.Labels["ddocker.type"] != "x" {
+	if !reflect.DeepEqual([]string(body.Cmd), []string{"/bin/bash"}) || body.Labels["ddocker.type"] != "12 CPUS, 64 GB" {
 		t.Errorf("command %q, labels %v", body.Cmd, body.Labels)
 	}
 }
@@ -170,13 +170,13 @@ func TestCreateWithoutTypesOrImagesSaysWhatToDo(t *testing.T) {
 	g.answers("GET /ddocker/settings", http.StatusOK, `{}`)
 	g.answers("GET /images/json", http.StatusOK, `[]`)
 	g.runs(t, "", "create").wants(t, 125, "", "Error: the cluster has no service types", "ddocker config apply")
-	g.runs(t, "", "create", "--type", "x", "--ports", "0").wants(t, 125, "", "Error: no host has an image")
+	g.runs(t, "", "create", "--cpus", "1", "--ports", "0").wants(t, 125, "", "Error: no host has an image")
 }
 
 func TestACreationThatIsRefusedLeavesTheClustersWords(t *testing.T) {
 	g := newAgent(t)
 	g.answers("POST /containers/create", http.StatusConflict, `{"message":"no host has 2× TITAN Xp free: h1 has 1 free"}`)
-	g.runs(t, "", "create", "--type", "x", "--ports", "0", "--name", "abc", "ubuntu", "sh").
+	g.runs(t, "", "create", "--cpus", "1", "--ports", "0", "--name", "abc", "ubuntu", "sh").
 		wants(t, 125, "", "Error: no host has 2× TITAN Xp free: h1 has 1 free\n")
 }
 
@@ -185,7 +185,7 @@ func TestAContainerThatDoesNotStartIsRemoved(t *testing.T) {
 	g.answers("POST /containers/create", http.StatusCreated, `{"Id":"0123"}`)
 	g.answers("POST /containers/0123/start", http.StatusInternalServerError, `{"message":"h2: no such runtime"}`)
 	g.answers("DELETE /containers/0123", http.StatusInternalServerError, `{"message":"h2 went away"}`)
-	args := []string{"create", "--type", "x", "--ports", "0", "--name", "abc", "ubuntu", "sh"}
+	args := []string{"create", "--cpus", "1", "--ports", "0", "--name", "abc", "ubuntu", "sh"}
 	g.runs(t, "", args...).wants(t, 125, "", "Error: h2: no such runtime\n",
 		`Error: container abc is left behind, h2 went away: remove it with "ddocker rm -f abc"`)
 	if !g.was("DELETE /containers/0123?force=1&v=1") {
@@ -204,7 +204,7 @@ func TestAnInterruptedCreationIsUndone(t *testing.T) {
 	g.answers("DELETE /containers/0123", http.StatusNoContent, "")
 	var out strings.Builder
 	code := Execute(ctx, Env{
-		Args:  []string{"create", "--type", "x", "--ports", "0", "--name", "abc", "ubuntu", "sh"},
+		Args:  []string{"create", "--cpus", "1", "--ports", "0", "--name", "abc", "ubuntu", "sh"},
 		Stdin: unread{t}, Stdout: &out, Stderr: io.Discard,
 		Getenv: func(string) string { return g.socket },
 	})

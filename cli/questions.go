@@ -34,9 +34,7 @@ func askType(ctx context.Context, cluster *connection, o *createOptions, p *prom
 		return nil
 	}
 	chosen, err := strconv.Atoi(o.serviceType)
-	if o.serviceType != "" && err != nil {
-		return nil // a name: the cluster knows whether it is a good one
-	}
+	named := o.serviceType != "" && err != nil
 	types, err := typeNames(ctx, cluster)
 	if err != nil {
 		return err
@@ -51,8 +49,10 @@ func askType(ctx context.Context, cluster *connection, o *createOptions, p *prom
 		if chosen, err = ask(ctx, p, q, numberBelow(len(types), 0)); err != nil {
 			return err
 		}
-	case slices.Contains(types, o.serviceType):
-		return nil // a type whose name is a number
+	case slices.ContainsFunc(types, func(t string) bool { return strings.EqualFold(t, o.serviceType) }):
+		return nil // by name, which may be a number
+	case named:
+		return fmt.Errorf("there is no type %q: the types are 0 to %d, %s", o.serviceType, len(types)-1, strings.Join(types, "; "))
 	case chosen < 0 || chosen >= len(types):
 		return fmt.Errorf("there is no type number %d: the types are 0 to %d, %s", chosen, len(types)-1, strings.Join(types, "; "))
 	}

@@ -63,9 +63,12 @@ func (u *person) types(keys string) {
 	}
 }
 
-// waitsFor reads the screen up to and with text.
+// waitsFor reads the screen up to and with text, with a person's patience.
 func (u *person) waitsFor(text string) {
 	u.t.Helper()
+	if err := u.keyboard.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		u.t.Fatal(err)
+	}
 	before := u.seen.Len()
 	one := make([]byte, 1)
 	for !strings.HasSuffix(u.seen.String()[before:], text) {
@@ -100,7 +103,7 @@ func TestCreateOnATerminalIsTheSeedsTranscript(t *testing.T) {
 }
 
 func TestAWrongNumberIsAskedForAgainOnATerminal(t *testing.T) {
-	u := seedCluster(t).sitsDown(t, "create", "--type", "x", "--name", "abc", "ubuntu")
+	u := seedCluster(t).sitsDown(t, "create", "--type", "24 cpus, 128 gb, 1 titan xp", "--name", "abc", "ubuntu")
 	u.waitsFor("(default: 1): ")
 	u.types("one\n")
 	u.waitsFor("\"one\" is not a number from 0 to 65535\r\nInput the number of ports (default: 1): ")
@@ -110,7 +113,7 @@ func TestAWrongNumberIsAskedForAgainOnATerminal(t *testing.T) {
 }
 
 func TestTheEndOfATerminalsInputIsAnError(t *testing.T) {
-	u := seedCluster(t).sitsDown(t, "create", "--type", "x", "--name", "abc", "ubuntu")
+	u := seedCluster(t).sitsDown(t, "create", "--type", "24 cpus, 128 gb, 1 titan xp", "--name", "abc", "ubuntu")
 	u.waitsFor("(default: 1): ")
 	u.types("\x04") // Ctrl-D
 	u.waitsFor("the input has ended: give --ports")

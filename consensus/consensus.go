@@ -80,6 +80,7 @@ func (c *Consensus) raftConfig() *raft.Config {
 	conf.Logger = c.raftLog
 	conf.NoLegacyTelemetry = true
 	conf.ShutdownOnRemove = false // whoever runs the node decides
+	conf.CommitTimeout = commitTimeout
 	return conf
 }
 

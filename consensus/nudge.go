@@ -8,7 +8,7 @@ import (
 )
 
 // nudge tells the followers of a commit at once. Raft itself tells them with the
-// next entry or, while none comes, after 50 to 100 ms: so long would the holder of
+// next entry or, while none comes, after commitTimeout: so long would the holder of
 // a placement wait for it. What it sends is raft's own empty AppendEntries, whose
 // previous entry is the committed one: a follower that has that entry has the
 // leader's whole log up to it, and any other refuses. Nothing depends on it.

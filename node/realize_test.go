@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -245,71 +244,5 @@ func TestSlowFollowerWaitsForThePlacementItIsAskedToMake(t *testing.T) {
 		if status != statusCreated || err != nil {
 			t.Errorf("got %d %v", status, err)
 		}
-	})
-}
-
-func TestStoppedAgentBeginsNoCreate(t *testing.T) {
-	inWorld(t, 1, func(w *world) {
-		h := w.hosts[0]
-		h.run()
-		p, index := h.place("web", sched.Request{})
-		h.end()
-		if _, _, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain)); err == nil || !contains(err.Error(), "stops") {
-			t.Errorf("got %v", err)
-		}
-		wantList(t, "containers", h.has())
-	})
-}
-
-// The late create: absence from the engine's list is no proof.
-func TestCreateThatLandsAfterTheAgentGaveItUpIsReaped(t *testing.T) {
-	inWorld(t, 1, func(w *world) {
-		h := w.hosts[0]
-		h.twin.SetLatency(enginetest.Create, 5*time.Minute)
-		p, index := h.place("web", sched.Request{})
-		go h.Realize(w.Context(), p.ID, index, "", []byte(plain))
-		synctest.Wait()
-		time.Sleep(2 * time.Minute)
-		h.look()
-		if w.placement(p.ID) == nil {
-			t.Fatal("released while the call is open")
-		}
-		h.end()
-		h.run()
-		time.Sleep(inheritedGrace - time.Second)
-		if w.placement(p.ID) == nil {
-			t.Fatal("released before the grace was over")
-		}
-		w.within(time.Minute, "the reservation is released", func() bool { return w.placement(p.ID) == nil })
-		h.twin.SetLatency(enginetest.Create, 0)
-		time.Sleep(time.Minute) // until the first create has landed
-		w.within(3*time.Second, "the late container is removed", func() bool { return len(h.has()) == 0 })
-		h.create("web", sched.Request{})
-	})
-}
-
-func TestHungEngineKeepsTheReservationAndClosesTheHost(t *testing.T) {
-	inWorld(t, 1, func(w *world) {
-		h := w.hosts[0]
-		h.run()
-		p, index := h.place("web", sched.Request{})
-		h.twin.Hang()
-		done := make(chan error, 1)
-		go func() {
-			_, _, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain))
-			done <- err
-		}()
-		w.within(2*time.Minute, "the host is closed", func() bool { return h.known().Closed != "" })
-		_, _, err := h.Place(w.Context(), w.ask("db", sched.Request{}))
-		wantRefusal(t, err, ledger.Full, "its Docker Engine does not answer")
-		time.Sleep(5 * time.Minute)
-		if w.placement(p.ID) == nil {
-			t.Error("the reservation is released")
-		}
-		h.twin.Unhang()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		w.within(time.Minute, "the host is open again", func() bool { return h.known().Closed == "" })
 	})
 }

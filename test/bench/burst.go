@@ -18,12 +18,12 @@ const (
 func (b *bench) burst(ctx context.Context, c *cluster) error {
 	var ours, plain sample
 	for i := range b.n + 1 {
-		err := timed(&ours, func() error { return storm(ctx, func(int) *site { return c.entry() }) })
+		err := timed(&ours, func() error { return storm(ctx, c.through) })
 		if err == nil {
 			err = c.clear(ctx)
 		}
 		if err == nil {
-			err = timed(&plain, func() error { return storm(ctx, func(i int) *site { return c.plain[i%len(c.plain)] }) })
+			err = timed(&plain, func() error { return storm(ctx, c.straight) })
 		}
 		if err == nil {
 			err = c.clear(ctx)
@@ -39,12 +39,26 @@ func (b *bench) burst(ctx context.Context, c *cluster) error {
 	return nil
 }
 
+func burstName(i int) string { return fmt.Sprintf("burst-%d", i) }
+
+// through launches a container wherever the cluster likes.
+func (c *cluster) through(ctx context.Context, _ int, name string) error {
+	_, err := c.entry().launch(ctx, name, "")
+	return err
+}
+
+// straight launches it on the next of the plain engines.
+func (c *cluster) straight(ctx context.Context, i int, name string) error {
+	_, err := c.plain[i%len(c.plain)].launch(ctx, name, "")
+	return err
+}
+
 // storm launches a burst and returns when all of it runs.
-func storm(ctx context.Context, through func(i int) *site) error {
+func storm(ctx context.Context, launch func(ctx context.Context, i int, name string) error) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(burstWidth)
 	for i := range burstSize {
-		all.Go(func() error { _, err := through(i).launch(ctx, fmt.Sprintf("burst-%d", i), ""); return err })
+		all.Go(func() error { return launch(ctx, i, burstName(i)) })
 	}
 	return all.Wait()
 }

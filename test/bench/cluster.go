@@ -30,7 +30,8 @@ type site struct {
 }
 
 func newSite(name, address string) (*site, error) {
-	c, err := client.NewClientWithOpts(client.WithHost(address), client.WithAPIVersionNegotiation())
+	keep := &http.Client{Transport: &http.Transport{MaxIdleConns: clients, MaxIdleConnsPerHost: clients}}
+	c, err := client.NewClientWithOpts(client.WithHTTPClient(keep), client.WithHost(address), client.WithAPIVersionNegotiation())
 	return &site{c, name, strings.TrimPrefix(address, "unix://")}, err
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
-	"golang.org/x/sync/errgroup"
 
 	"ddocker/test/lab"
 )
@@ -33,13 +32,18 @@ func (b *bench) swarm(ctx context.Context, c *cluster) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disband(ctx, s)) }()
+	local, err := s[0].ImageInspect(ctx, image)
+	if err != nil {
+		return err
+	}
+	serve := service{image: local.ID, manager: s[1], engines: s}
 	var ours, plain sample
 	for i := range 2*b.n + 1 {
 		name := fmt.Sprintf("duel-%d", i)
-		if err := timed(&ours, func() error { return serve(ctx, s[1], s[2:], s[2].name, name) }); err != nil {
+		if err := timed(&ours, func() error { return serve.up(ctx, s[2].name, name) }); err != nil {
 			return err
 		}
-		if err := dismiss(ctx, s[1], s, name); err != nil {
+		if err := serve.down(ctx, name); err != nil {
 			return err
 		}
 		took, err := c.plain[0].once(ctx, name, "")
@@ -51,29 +55,24 @@ func (b *bench) swarm(ctx context.Context, c *cluster) (err error) {
 		}
 	}
 	b.ratio("Swarm mode: service create until it runs ÷ R", ours, plain, 0)
-	return b.swarmBurst(ctx, c, s)
+	return b.swarmBurst(ctx, c, serve)
 }
 
 // swarmBurst is the burst as services, each of one container.
-func (b *bench) swarmBurst(ctx context.Context, c *cluster, s []*site) error {
+func (b *bench) swarmBurst(ctx context.Context, c *cluster, serve service) error {
 	var ours, plain sample
 	for i := range 4 {
 		err := timed(&ours, func() error {
-			all, ctx := errgroup.WithContext(ctx)
-			all.SetLimit(burstWidth)
-			for i := range burstSize {
-				all.Go(func() error { return serve(ctx, s[1], s, "", fmt.Sprintf("burst-%d", i)) })
-			}
-			return all.Wait()
+			return storm(ctx, func(ctx context.Context, _ int, name string) error { return serve.up(ctx, "", name) })
 		})
 		for i := range burstSize {
-			err = errors.Join(err, s[1].ServiceRemove(ctx, fmt.Sprintf("burst-%d", i)))
+			err = errors.Join(err, serve.manager.ServiceRemove(ctx, burstName(i)))
 		}
 		if err == nil {
-			err = vacant(ctx, s)
+			err = vacant(ctx, serve.engines)
 		}
 		if err == nil {
-			err = timed(&plain, func() error { return storm(ctx, func(i int) *site { return c.plain[i%len(c.plain)] }) })
+			err = timed(&plain, func() error { return storm(ctx, c.straight) })
 		}
 		if err == nil {
 			err = empty(ctx, c.plain)
@@ -140,13 +139,20 @@ func disband(ctx context.Context, s []*site) (err error) {
 	return err
 }
 
-// serve creates a service of one container through a manager, on a host or anywhere,
-// and returns when one of the engines says that the container has started.
-func serve(ctx context.Context, manager *site, engines []*site, host, name string) error {
+// service is how services of one container are made and undone.
+type service struct {
+	image   string // its ID: of a name Swarm asks the registry every time
+	manager *site
+	engines []*site
+}
+
+// up creates a service on a host or anywhere, and returns when one of the engines
+// says that its container has started.
+func (s service) up(ctx context.Context, host, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	started := make(chan error, len(engines))
-	for _, e := range engines {
+	started := make(chan error, len(s.engines))
+	for _, e := range s.engines {
 		messages, faults := e.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 			filters.Arg("event", "start"), filters.Arg("label", swarmLabel+"="+name))})
 		go func() {
@@ -162,23 +168,26 @@ func serve(ctx context.Context, manager *site, engines []*site, host, name strin
 	spec := swarm.ServiceSpec{
 		Annotations:  swarm.Annotations{Name: name},
 		Mode:         swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &one}},
-		TaskTemplate: swarm.TaskSpec{ContainerSpec: &swarm.ContainerSpec{Image: image, Command: sleeper("").Cmd}},
+		TaskTemplate: swarm.TaskSpec{ContainerSpec: &swarm.ContainerSpec{Image: s.image, Command: sleeper("").Cmd}},
 	}
 	if host != "" {
 		spec.TaskTemplate.Placement = &swarm.Placement{Constraints: []string{"node.hostname==" + host}}
 	}
-	if _, err := manager.ServiceCreate(ctx, spec, swarm.ServiceCreateOptions{}); err != nil {
+	if _, err := s.manager.ServiceCreate(ctx, spec, swarm.ServiceCreateOptions{}); err != nil {
 		return fmt.Errorf("create service %s: %w", name, err)
 	}
-	return <-started
+	if err := <-started; err != nil {
+		return fmt.Errorf("wait for service %s: %w", name, err)
+	}
+	return nil
 }
 
-// dismiss removes a service and waits until its container is gone.
-func dismiss(ctx context.Context, manager *site, engines []*site, name string) error {
-	if err := manager.ServiceRemove(ctx, name); err != nil {
+// down removes a service and waits until its container is gone.
+func (s service) down(ctx context.Context, name string) error {
+	if err := s.manager.ServiceRemove(ctx, name); err != nil {
 		return err
 	}
-	return vacant(ctx, engines)
+	return vacant(ctx, s.engines)
 }
 
 // vacant removes by force what Swarm would take its ten seconds to stop, and returns

@@ -28,14 +28,18 @@ func (t *table) ratio(what string, a, b sample, most float64) {
 func (t *table) limited(what string, is float64, format string, most float64, detail string) {
 	r := row{what: what, measured: fmt.Sprintf(format, is), detail: detail}
 	if most > 0 {
-		r.demanded, r.missed = "≤ "+fmt.Sprintf(format, most), is > most
+		r.demanded, r.missed = "≤ "+fmt.Sprintf(format, most), !(is <= most)
 	}
 	t.rows = append(t.rows, r)
 }
 
-// atLeast adds a row for a number that should be no less than least.
+// atLeast adds a row for a number that should be no less than least; 0: whatever it is.
 func (t *table) atLeast(what string, is float64, format string, least float64, detail string) {
-	t.rows = append(t.rows, row{what, fmt.Sprintf(format, is), "≥ " + fmt.Sprintf(format, least), is < least, detail})
+	r := row{what: what, measured: fmt.Sprintf(format, is), detail: detail}
+	if least > 0 {
+		r.demanded, r.missed = "≥ "+fmt.Sprintf(format, least), !(is >= least)
+	}
+	t.rows = append(t.rows, r)
 }
 
 func (t *table) missed() int {

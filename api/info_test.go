@@ -1,0 +1,46 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestImagesOfAllHostsAreListedOnce(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[1].twin.AddImage("mine:1")
+		type image struct {
+			ID       string
+			RepoTags []string
+			Ddocker  imageExtra
+		}
+		hosts := map[string]string{}
+		for _, i := range read[[]image](w, w.hosts[0].want(http.StatusOK, "", get, "/images/json", "")) {
+			hosts[i.RepoTags[0]] += strings.Join(i.Ddocker.Hosts, ",") + ";"
+		}
+		// The twins' busyboxes have IDs of their own.
+		if len(hosts) != 2 || hosts["mine:1"] != "n2;" || len(hosts["busybox:latest"]) != len("n1;n2;") {
+			t.Errorf("got %v", hosts)
+		}
+	})
+}
+
+func TestInfoSumsUpAndWarns(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		w.hosts[0].create("web", on("n2"))
+		w.hosts[2].fail()
+		got := read[struct {
+			Name             string
+			NCPU, Containers int
+			SystemStatus     [][2]string
+			Warnings         []string
+		}](w, w.hosts[0].want(http.StatusOK, "", get, "/info", ""))
+		if got.Name != "n1" || got.NCPU != 8 || got.Containers != 1 || got.SystemStatus[2] != [2]string{"n3", "unreachable"} {
+			t.Errorf("got %+v", got)
+		}
+		wantList(t, "warnings", got.Warnings, "WARNING: host n3 is unreachable")
+		w.hosts[0].want(http.StatusOK, `"Name":"ddocker"`, get, "/version", "")
+		w.hosts[0].twin.Hang()
+		w.hosts[0].want(http.StatusBadGateway, "the Docker Engine of n1 does not answer", get, "/version", "")
+	})
+}
