@@ -123,11 +123,12 @@ func TestAHungEnginesReservationIsNotGivenAgain(t *testing.T) {
 			t.Error("a hung engine made a container")
 		}
 		for _, again := range []bool{false, true} {
-			time.Sleep(11 * time.Minute) // longer than the agent waits for the engine
 			if again {
 				slow.kill()
 				slow.start()
 				time.Sleep(3 * time.Minute) // longer than it keeps what its former life began
+			} else {
+				time.Sleep(11 * time.Minute) // longer than the agent waits for the engine
 			}
 			ctx, giveUp := context.WithTimeout(context.Background(), 20*time.Second)
 			if _, err := w.hosts[0].create(ctx, wanted{name: "second", port: "9000", on: "n2"}); err == nil {

@@ -75,7 +75,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newPs(a), newImages(a), newInspect(a), newExec(a), newStart(a), newStop(a),
 		newRm(a), newRmi(a), newSMI(a), newCreate(a), newCommit(a), newLogs(a),
-		newNodes(a), newToken(a), newConfig(a), newRaft(a), newVersion(a), newCompletion(),
+		newNodes(a), newToken(a), newConfig(a), newRaft(a), newVersion(a), newCompletion(), newMan(a),
 	)
 	root.AddCommand(a.Extra...)
 	return root
