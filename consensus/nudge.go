@@ -88,7 +88,7 @@ func (n *nudge) send(s raft.Server, index uint64) (knows bool, err error) {
 		return false, err // compacted: it is old
 	}
 	message := raft.AppendEntriesRequest{
-		RPCHeader: n.self, Term: entry.Term, Leader: n.self.Addr,
+		RPCHeader: n.self, Term: entry.Term,
 		PrevLogEntry: index, PrevLogTerm: entry.Term, LeaderCommitIndex: index,
 	}
 	var reply raft.AppendEntriesResponse
