@@ -97,6 +97,9 @@ func (a *app) writeArray(array [][]byte, indent bool) {
 	fmt.Fprintln(a.Stdout, out.String())
 }
 
+// noSuchObject is docker's own sentence.
+const noSuchObject = "No such object"
+
 // inspect looks for a container of that name, then for an image.
 func (c *connection) inspect(ctx context.Context, name string) (object, error) {
 	found := object{typed: &container.InspectResponse{}}
@@ -106,7 +109,7 @@ func (c *connection) inspect(ctx context.Context, name string) (object, error) {
 		raw, err = c.read(ctx, http.MethodGet, "/images/"+name+"/json", nil, nil)
 	}
 	if errdefs.IsNotFound(err) {
-		return object{}, fmt.Errorf("No such object: %s", name)
+		return object{}, fmt.Errorf("%s: %s", noSuchObject, name)
 	}
 	if err != nil {
 		return object{}, err

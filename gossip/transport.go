@@ -61,6 +61,9 @@ func (t *transport) serve(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case err := <-t.broken:
+		if ctx.Err() != nil {
+			return nil // whoever owns the port closed it at the same moment
+		}
 		return err
 	}
 }
