@@ -228,8 +228,9 @@ func (a *agent) buildNode() {
 // clusterPeers is what the node asks of the others.
 type clusterPeers struct{ *agent }
 
-// Alive says whether gossip believes that the node answers.
-func (p clusterPeers) Alive(id string) bool { return p.alive(id) }
+// Alive says whether the node is believed to answer, by gossip and by whoever
+// tried last.
+func (p clusterPeers) Alive(id string) bool { return p.alive(id) && p.api.Reachable(id) }
 
 // Load returns what the node last told of its load.
 func (p clusterPeers) Load(id string) sched.Load {

@@ -68,6 +68,8 @@ type API struct {
 	local *Local
 	hosts *hosts
 	execs execs
+
+	overlays overlays
 }
 
 // New returns an API that starts nothing before Run.

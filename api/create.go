@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/pkg/namesgenerator"
@@ -57,7 +59,7 @@ func (a *API) create(w http.ResponseWriter, c *call) {
 		answer, err := a.createOnce(c, order)
 		again := answer != nil && answer.header.Get(headerBusy) != ""
 		switch {
-		case again && try < tries:
+		case (again || errors.Is(err, errUnreached)) && try < tries:
 			continue
 		case err != nil:
 			failWith(w, err)
@@ -101,7 +103,7 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 	}
 	var s settings.Settings
 	a.cfg.Log.View(func(l *ledger.Ledger) { s = l.Settings() })
-	overlay, err := options.Parse(s.Options)
+	overlay, err := a.overlays.of(s.Options)
 	if err != nil {
 		return nil, invalid("additional_options of the cluster: %s", err)
 	}
@@ -175,6 +177,29 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	return answer, nil
 }
 
+// errUnreached says that nothing was asked of the holder, so that another may be.
+var errUnreached = errors.New("cannot be reached")
+
+// overlays keeps additional_options as they were last understood.
+type overlays struct {
+	mu      sync.Mutex // guards what follows
+	lines   []string
+	overlay *options.Overlay
+}
+
+func (o *overlays) of(lines []string) (*options.Overlay, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.overlay != nil && slices.Equal(o.lines, lines) {
+		return o.overlay, nil
+	}
+	overlay, err := options.Parse(lines)
+	if err == nil {
+		o.lines, o.overlay = slices.Clone(lines), overlay
+	}
+	return overlay, err
+}
+
 // lost gives the placement up if the holder was certainly not reached. Else the
 // holder may have begun, and settles it.
 func (a *API) lost(ctx context.Context, p *ledger.Placement, err error) error {
@@ -184,7 +209,8 @@ func (a *API) lost(ctx context.Context, p *ledger.Placement, err error) error {
 		if err := a.cfg.Node.Abandon(ctx, p.ID); err != nil {
 			a.log.Warn("placement is not yet released", "placement", p.ID, "err", err)
 		}
-		return fmt.Errorf("create %s: host %s cannot be reached, try again: %w", p.Name, name, err)
+		a.hosts.unreached(p.Node)
+		return fmt.Errorf("create %s: host %s %w: %w", p.Name, name, errUnreached, err)
 	}
 	return fmt.Errorf("create %s: host %s broke off, see \"ddocker ps -a\" for whether it was made: %w", p.Name, name, err)
 }

@@ -32,12 +32,13 @@ type hosts struct {
 	api    *API
 	silent chan string // hosts to probe until they answer
 
-	mu     sync.Mutex // guards missed
-	missed map[string]bool
+	mu     sync.Mutex      // guards what follows
+	missed map[string]bool // did not answer in time
+	cut    map[string]bool // could not even be connected to
 }
 
 func newHosts(a *API) *hosts {
-	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}}
+	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}, cut: map[string]bool{}}
 }
 
 // host is a node as lists need it.
@@ -81,10 +82,27 @@ func (h *hosts) miss(id string) {
 	}
 }
 
+// unreached notes that the node could not be connected to.
+func (h *hosts) unreached(id string) {
+	h.mu.Lock()
+	h.cut[id] = true
+	h.mu.Unlock()
+	h.miss(id)
+}
+
+// Reachable says whether the node could be connected to when it was last tried:
+// gossip needs seconds to notice that it cannot.
+func (a *API) Reachable(id string) bool {
+	a.hosts.mu.Lock()
+	defer a.hosts.mu.Unlock()
+	return !a.hosts.cut[id]
+}
+
 func (h *hosts) found(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.missed, id)
+	delete(h.cut, id)
 }
 
 // run probes the hosts that did not answer.

@@ -13,7 +13,7 @@ func TestHolderThatCannotBeReachedFreesThePlacement(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		h := w.hosts[0]
 		h.api.cfg.Peer = func(string) http.RoundTripper { return unplugged{} }
-		h.want(http.StatusServiceUnavailable, "host n2 cannot be reached, try again", post, "/containers/create?name=web", on("n2"))
+		h.want(http.StatusServiceUnavailable, "host n2 cannot be reached", post, "/containers/create?name=web", on("n2"))
 		if w.placement("web") != nil {
 			t.Error("the placement is still held")
 		}

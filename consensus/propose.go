@@ -41,7 +41,10 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 	for {
 		elected := c.elected.next()
 		if id := c.whoLeads(hint); id != "" {
-			ans, err := c.ask(ctx, id, attemptTimeout, req)
+			attempt, end := context.WithCancel(ctx)
+			go c.endWhenDeposed(attempt, end, id, elected)
+			ans, err := c.ask(attempt, id, attemptTimeout, req)
+			end()
 			if err == nil && ans.Retry == "" {
 				return ans, ans.failure()
 			}
@@ -55,6 +58,23 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 				err = c.noLeader(last)
 			}
 			return answer{}, err
+		}
+	}
+}
+
+// endWhenDeposed ends an attempt at a node as soon as another is known to lead:
+// a leader whose machine died answers nobody, and would be waited for in vain.
+func (c *Consensus) endWhenDeposed(attempt context.Context, end func(), id string, elected <-chan struct{}) {
+	for {
+		select {
+		case <-elected:
+		case <-attempt.Done():
+			return
+		}
+		elected = c.elected.next()
+		if leader, ok := c.Leader(); ok && leader != id {
+			end()
+			return
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"ddocker/consensus/ledger"
@@ -107,7 +109,7 @@ func (n *Node) rank(c ledger.Reserve, has map[string]bool) (ids []string, misfit
 			}
 		}
 		var best []*sched.Host
-		best, misfit = sched.Pick(usable, n.cfg.Peers.Load, &c.Request, candidates)
+		best, misfit = sched.Pick(turned(usable), n.cfg.Peers.Load, &c.Request, candidates)
 		for _, h := range best {
 			ids = append(ids, h.ID)
 		}
@@ -116,6 +118,16 @@ func (n *Node) rank(c ledger.Reserve, has map[string]bool) (ids []string, misfit
 		}
 	})
 	return ids, misfit
+}
+
+// turned begins the list somewhere else each time: equals are taken in its order,
+// and many that create at once should not all take the same.
+func turned(hosts []*sched.Host) []*sched.Host {
+	if len(hosts) < 2 {
+		return hosts
+	}
+	at := rand.IntN(len(hosts))
+	return slices.Concat(hosts[at:], hosts[:at])
 }
 
 // knownImages returns the nodes that the ledger last saw to have the image.

@@ -1,7 +1,5 @@
 package sched
 
-import "strings"
-
 // Load is what gossip last heard of a host: a hint, which may be old or absent.
 type Load struct {
 	// CPU and Memory are in use, in percent of the whole host, 0 to 100.
@@ -11,8 +9,9 @@ type Load struct {
 // Pick returns the at most n hosts that fit the request, best first, or what
 // each host lacks. Hosts with idle GPUs are spared for those who need GPUs, and
 // large free groups of cards for those who need many; otherwise the emptiest
-// host comes first, so that containers spread. Loads are asked by host ID; load
-// may be nil. The cost is one Fit a host.
+// host comes first, so that containers spread; of equals the one that stands
+// first in hosts. Loads are asked by host ID; load may be nil. The cost is one
+// Fit a host.
 func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host, *Misfit) {
 	best := make([]ranked, 0, n+1)
 	misfit := &Misfit{Request: r}
@@ -25,7 +24,9 @@ func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host,
 		if load != nil {
 			c.full = load(h.ID).percent()
 		}
-		c.full = max(c.full, h.percent())
+		// Whoever asks for nothing uses something all the same, and the load that
+		// is known is seconds old: each container counts as one percent.
+		c.full = max(c.full, h.percent()) + h.Held.Containers
 		best = insert(best, c, n)
 	}
 	if len(best) == 0 {
@@ -60,15 +61,10 @@ func insert(best []ranked, c ranked, n int) []ranked {
 }
 
 func (c *ranked) before(d *ranked) bool {
-	switch {
-	case c.spare != d.spare:
+	if c.spare != d.spare {
 		return c.spare < d.spare
-	case c.full != d.full:
-		return c.full < d.full
-	case c.host.Held.Containers != d.host.Held.Containers:
-		return c.host.Held.Containers < d.host.Held.Containers
 	}
-	return strings.Compare(c.host.Name, d.host.Name) < 0
+	return c.full < d.full
 }
 
 // percent says how full the host is by what is held, in its scarcer resource.

@@ -40,11 +40,11 @@ func TestPickOrdersHosts(t *testing.T) {
 		r     Request
 		want  []string
 	}{
-		"the emptiest first": {[]*Host{hostWith("a", 0, half), hostWith("b", 0)}, nil, Request{}, []string{"b", "a"}},
-		"cores count too":    {[]*Host{hostWith("a", 0, &Grant{Cores: CPUs(1, 2)}), hostWith("b", 0, &Grant{MilliCPU: 1900})}, nil, Request{}, []string{"b", "a"}},
-		"fewer containers":   {[]*Host{hostWith("a", 0, &Grant{}), hostWith("b", 0)}, nil, Request{}, []string{"b", "a"}},
-		"by name when equal": {[]*Host{hostWith("b", 0), hostWith("a", 0)}, nil, Request{}, []string{"a", "b"}},
-		"idle GPUs spared":   {[]*Host{hostWith("a", 2), hostWith("b", 0, half)}, nil, Request{}, []string{"b", "a"}},
+		"the emptiest first":  {[]*Host{hostWith("a", 0, half), hostWith("b", 0)}, nil, Request{}, []string{"b", "a"}},
+		"cores count too":     {[]*Host{hostWith("a", 0, &Grant{Cores: CPUs(1, 2)}), hostWith("b", 0, &Grant{MilliCPU: 1900})}, nil, Request{}, []string{"b", "a"}},
+		"fewer containers":    {[]*Host{hostWith("a", 0, &Grant{}), hostWith("b", 0)}, nil, Request{}, []string{"b", "a"}},
+		"equals as they come": {[]*Host{hostWith("b", 0), hostWith("a", 0)}, nil, Request{}, []string{"b", "a"}},
+		"idle GPUs spared":    {[]*Host{hostWith("a", 2), hostWith("b", 0, half)}, nil, Request{}, []string{"b", "a"}},
 		"large groups spared": {
 			[]*Host{hostWith("a", 4), hostWith("b", 2), hostWith("c", 4, &Grant{GPUs: []string{"c0", "c1", "c2"}})},
 			nil, gpu, []string{"c", "b", "a"},

@@ -22,6 +22,7 @@ type Ledger struct {
 	hosts      []*sched.Host // one a node, by name
 	placements map[string]*Placement
 	names      map[string]string // container name → placement ID
+	containers map[string]string // container ID → placement ID
 	ports      ports
 	tokens     map[string]Token // by hash
 	memos      memory           // results by request ID
@@ -60,6 +61,7 @@ func New() *Ledger {
 		nodes:      map[string]*Node{},
 		placements: map[string]*Placement{},
 		names:      map[string]string{},
+		containers: map[string]string{},
 		ports:      newPorts(),
 		tokens:     map[string]Token{},
 		memos:      memory{byID: map[string]memo{}},

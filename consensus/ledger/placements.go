@@ -50,6 +50,7 @@ func (l *Ledger) hold(n *Node, p *Placement) {
 	n.held[p.ID] = p
 	l.placements[p.ID] = p
 	l.names[p.Name] = p.ID
+	l.containers[p.Container] = p.ID
 }
 
 // nameTaken refuses a container name that anybody but the placement has.
@@ -80,6 +81,8 @@ func conflict(name, container, host string) string {
 
 // replace puts a changed copy of a placement in its place.
 func (l *Ledger) replace(p *Placement) Result {
+	delete(l.containers, l.placements[p.ID].Container)
+	l.containers[p.Container] = p.ID
 	l.placements[p.ID] = p
 	l.nodes[p.Node].held[p.ID] = p
 	return Result{Placement: p}
@@ -117,6 +120,7 @@ func (l *Ledger) release(c *Release) Result {
 	if p := l.placements[c.Placement]; p != nil {
 		delete(l.placements, p.ID)
 		delete(l.names, p.Name)
+		delete(l.containers, p.Container)
 		n := l.nodes[p.Node]
 		delete(n.held, p.ID)
 		l.put(n)

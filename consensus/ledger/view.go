@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -103,19 +104,36 @@ func (l *Ledger) Resolve(ref string) (Target, *Refusal) {
 		only, ref = n.Node, name
 	}
 	ref = strings.TrimPrefix(ref, "/")
+	if ref == "" {
+		return l.single(ref, nil)
+	}
 	var named, prefixed []Target
-	for t := range l.targets(only) {
+	for _, id := range []string{l.containers[ref], l.names[ref]} {
+		p := l.placements[id]
+		if p == nil || only != "" && p.Node != only {
+			continue
+		}
+		t := Target{p.Node, p.Container, p.Name, p}
+		if p.Container == ref {
+			return t, nil
+		}
+		named = append(named, t)
+	}
+	for t := range l.outsiders(only) {
 		switch {
-		case t.Container == ref && ref != "":
+		case t.Container == ref:
 			return t, nil
 		case t.Name == ref:
 			named = append(named, t)
-		case ref != "" && strings.HasPrefix(t.Container, ref):
-			prefixed = append(prefixed, t)
 		}
 	}
 	if len(named) > 0 {
 		return l.single(ref, named)
+	}
+	for t := range l.targets(only) {
+		if strings.HasPrefix(t.Container, ref) {
+			prefixed = append(prefixed, t)
+		}
 	}
 	return l.single(ref, prefixed)
 }
@@ -136,7 +154,7 @@ func (l *Ledger) single(ref string, found []Target) (Target, *Refusal) {
 }
 
 // targets walks all containers, or those of one node.
-func (l *Ledger) targets(node string) func(yield func(Target) bool) {
+func (l *Ledger) targets(node string) iter.Seq[Target] {
 	return func(yield func(Target) bool) {
 		for _, n := range l.nodes {
 			if node != "" && n.Node != node {
@@ -146,6 +164,18 @@ func (l *Ledger) targets(node string) func(yield func(Target) bool) {
 				if !yield(Target{n.Node, p.Container, p.Name, p}) {
 					return
 				}
+			}
+		}
+		l.outsiders(node)(yield)
+	}
+}
+
+// outsiders walks the containers that are not the cluster's, or those of one node.
+func (l *Ledger) outsiders(node string) iter.Seq[Target] {
+	return func(yield func(Target) bool) {
+		for _, n := range l.nodes {
+			if node != "" && n.Node != node {
+				continue
 			}
 			for i := range n.Observed.Containers {
 				o := &n.Observed.Containers[i]
