@@ -29,7 +29,7 @@ func TestImageIsRemovedFromEveryHostUnlessSomebodyUsesIt(t *testing.T) {
 		}
 		w.settle()
 		h := w.hosts[0]
-		h.create("web", `{"Image":"app:1"}`)
+		h.create("web", `{"Image":"app:1","Labels":{"ddocker.node":"n2"}}`)
 		h.want(http.StatusConflict, "container web on host n2 is using it", del, "/images/app:1", "")
 		h.want(http.StatusNoContent, "", del, "/containers/web", "")
 		h.want(http.StatusOK, "Untagged", del, "/images/app:1", "")
