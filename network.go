@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ddocker/identity"
 )
@@ -23,14 +26,36 @@ type network interface {
 // realNetwork is the machine's.
 type realNetwork struct{}
 
-func (realNetwork) Listen(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+// A machine that is unplugged says nothing: what was sent to it is given up, and a
+// silent connection looked after, so that nobody waits for it much longer than
+// gossip takes to notice.
+const unackedTimeout = 8 * time.Second
+
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}
+}
+
+func limitUnacked(_, _ string, c syscall.RawConn) error {
+	var err error
+	if fault := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unackedTimeout.Milliseconds()))
+	}); fault != nil {
+		return fault
+	}
+	return err
+}
+
+func (realNetwork) Listen(addr string) (net.Listener, error) {
+	l := net.ListenConfig{KeepAliveConfig: keepAlive(), Control: limitUnacked}
+	return l.Listen(context.Background(), "tcp", addr)
+}
 
 func (realNetwork) ListenPacket(addr string) (net.PacketConn, error) {
 	return net.ListenPacket("udp", addr)
 }
 
 func (realNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{KeepAlive: 15 * time.Second}
+	d := net.Dialer{KeepAliveConfig: keepAlive(), Control: limitUnacked}
 	return d.DialContext(ctx, "tcp", addr)
 }
 

@@ -162,11 +162,15 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.hosts.there(ctx, p.Node); err != nil {
+		return nil, a.unreached(ctx, p, err)
+	}
 	resp, err := a.hosts.transport(p.Node).RoundTrip(req)
 	if err != nil {
 		return nil, a.lost(ctx, p, err)
 	}
 	defer resp.Body.Close()
+	a.hosts.hear(p.Node)
 	answer := &record{header: http.Header{"Content-Type": resp.Header["Content-Type"]}, status: resp.StatusCode}
 	if again := resp.Header.Get(headerBusy); again != "" {
 		answer.header.Set(headerBusy, again)
@@ -200,19 +204,23 @@ func (o *overlays) of(lines []string) (*options.Overlay, error) {
 	return overlay, err
 }
 
+// unreached gives up a placement whose holder was asked for nothing.
+func (a *API) unreached(ctx context.Context, p *ledger.Placement, err error) error {
+	if err := a.cfg.Node.Abandon(ctx, p.ID); err != nil {
+		a.log.Warn("placement is not yet released", "placement", p.ID, "err", err)
+	}
+	a.hosts.unreached(p.Node)
+	return fmt.Errorf("create %s: host %s %w: %w", p.Name, a.hosts.name(p.Node), errUnreached, err)
+}
+
 // lost gives the placement up if the holder was certainly not reached. Else the
 // holder may have begun, and settles it.
 func (a *API) lost(ctx context.Context, p *ledger.Placement, err error) error {
-	name := a.hosts.name(p.Node)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
-		if err := a.cfg.Node.Abandon(ctx, p.ID); err != nil {
-			a.log.Warn("placement is not yet released", "placement", p.ID, "err", err)
-		}
-		a.hosts.unreached(p.Node)
-		return fmt.Errorf("create %s: host %s %w: %w", p.Name, name, errUnreached, err)
+		return a.unreached(ctx, p, err)
 	}
-	return fmt.Errorf("create %s: host %s broke off, see \"ddocker ps -a\" for whether it was made: %w", p.Name, name, err)
+	return fmt.Errorf("create %s: host %s broke off, see \"ddocker ps -a\" for whether it was made: %w", p.Name, a.hosts.name(p.Node), err)
 }
 
 // randomName makes up a name that is free, as docker does.

@@ -32,13 +32,14 @@ type hosts struct {
 	api    *API
 	silent chan string // hosts to probe until they answer
 
-	mu     sync.Mutex      // guards what follows
-	missed map[string]bool // did not answer in time
-	cut    map[string]bool // could not even be connected to
+	mu     sync.Mutex           // guards what follows
+	missed map[string]bool      // did not answer in time
+	cut    map[string]bool      // could not even be connected to
+	heard  map[string]time.Time // last answered
 }
 
 func newHosts(a *API) *hosts {
-	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}, cut: map[string]bool{}}
+	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}, cut: map[string]bool{}, heard: map[string]time.Time{}}
 }
 
 // host is a node as lists need it.
@@ -88,6 +89,29 @@ func (h *hosts) unreached(id string) {
 	h.cut[id] = true
 	h.mu.Unlock()
 	h.miss(id)
+}
+
+// hear notes that the node answered.
+func (h *hosts) hear(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heard[id] = time.Now()
+}
+
+// there says whether the node answers now, before it is asked for what must not
+// be asked twice: on a connection to a machine that was unplugged since, a
+// request would be neither refused nor answered.
+func (h *hosts) there(ctx context.Context, id string) error {
+	h.mu.Lock()
+	lately := time.Since(h.heard[id]) < time.Second
+	h.mu.Unlock()
+	if lately || id == h.api.cfg.Self {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := h.do(ctx, http.MethodGet, id, pathHere, nil)
+	return err
 }
 
 // Reachable says whether the node could be connected to when it was last tried:
@@ -159,6 +183,7 @@ func (h *hosts) do(ctx context.Context, method, id, path string, query url.Value
 		return nil, err
 	}
 	defer resp.Body.Close()
+	h.hear(id)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, err

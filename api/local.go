@@ -22,6 +22,8 @@ const (
 	headerBusy = "Ddocker-Busy"
 	// pathSMI is a node's own nvidia-smi.
 	pathSMI = "/ddocker/local/nvidia-smi"
+	// pathHere is answered by the node itself, without its engine.
+	pathHere = "/ddocker/local/here"
 )
 
 // maxBody bounds the bodies that are read whole, in bytes.
@@ -73,6 +75,10 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.Reve
 // ServeHTTP carries out one request.
 func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	version, path := splitVersion(r.URL.Path)
+	if path == pathHere {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	version, err := l.clamp(r.Context(), version)
 	if err != nil {
 		fail(w, http.StatusBadGateway, "the Docker Engine does not answer: %s", err)

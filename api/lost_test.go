@@ -32,11 +32,14 @@ func TestHolderThatBreaksOffMayHaveBegun(t *testing.T) {
 	})
 }
 
-// brokenOff carries the request and loses the answer.
+// brokenOff carries a change and loses the answer.
 type brokenOff struct{ to http.RoundTripper }
 
 func (b brokenOff) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.to.RoundTrip(r)
+	if r.Method != post {
+		return resp, err
+	}
 	if err == nil {
 		resp.Body.Close()
 	}
@@ -62,14 +65,40 @@ func TestContainerIsMadeThoughItsClientHasGone(t *testing.T) {
 	})
 }
 
-// slow carries a request after two seconds.
+// slow carries a change after two seconds.
 type slow struct{ to http.RoundTripper }
 
 func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != post {
+		return s.to.RoundTrip(r)
+	}
 	select {
 	case <-time.After(2 * time.Second):
 		return s.to.RoundTrip(r)
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	}
+}
+
+func TestCreateIsNotSentIntoADeadConnection(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.api.cfg.Peer = func(string) http.RoundTripper { return deaf{} }
+		asked := time.Now()
+		h.want(http.StatusServiceUnavailable, "host n2 cannot be reached", post, "/containers/create?name=web", on("n2"))
+		if waited := time.Since(asked); waited > 3*time.Second {
+			t.Errorf("it took %v", waited)
+		}
+		if w.placement("web") != nil {
+			t.Error("the placement is still held")
+		}
+	})
+}
+
+// deaf is a connection to a machine that was unplugged: nothing comes back.
+type deaf struct{}
+
+func (deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
 }
