@@ -1,18 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -78,10 +77,13 @@ func runAgent(ctx context.Context, cfg agentConfig) error {
 	return a.run(ctx)
 }
 
+// nodeName is what a host name may be: it stands in certificates.
+var nodeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$`)
+
 // complete checks the command line and fills in what it left out.
 func (cfg *agentConfig) complete() (err error) {
-	if cfg.Name == "" {
-		return errors.New("this machine has no host name: give the node one with --name")
+	if !nodeName.MatchString(cfg.Name) {
+		return fmt.Errorf("--name %q: a node's name has 1 to 63 letters, digits, dots and dashes, and begins with a letter or digit", cfg.Name)
 	}
 	if cfg.Advertise == "" {
 		_, port, err := net.SplitHostPort(cfg.Listen)
@@ -417,5 +419,3 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
-func readerOf(b []byte) io.Reader { return bytes.NewReader(b) }

@@ -100,6 +100,9 @@ func enter(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 // found makes the certificates of a new cluster. The rest of founding needs the
 // log, and is repeated from here after a crash: see agent.finishFounding.
 func found(cfg *agentConfig) (*identity.Identity, error) {
+	if exists(cfg.DataDir, fileKey) && !exists(cfg.DataDir, fileFounding) {
+		return nil, fmt.Errorf("%s belonged to a cluster, but its certificates are gone: join again with --join HOST --token TOKEN and another --name, or give an empty --data-dir to found a new cluster", cfg.DataDir)
+	}
 	ca, err := identity.NewAuthority(identity.NewID())
 	if err != nil {
 		return nil, err
@@ -110,8 +113,12 @@ func found(cfg *agentConfig) (*identity.Identity, error) {
 	}
 	key := make([]byte, 32)
 	rand.Read(key)
-	for name, text := range map[string][]byte{fileFounding: nil, fileKey: key, fileCAKey: caKey} {
-		if err := writeDurably(filepath.Join(cfg.DataDir, name), text); err != nil {
+	// The marker comes first: what is there without it belongs to an older cluster.
+	for _, f := range []struct {
+		name string
+		text []byte
+	}{{fileFounding, nil}, {fileKey, key}, {fileCAKey, caKey}} {
+		if err := writeDurably(filepath.Join(cfg.DataDir, f.name), f.text); err != nil {
 			return nil, fmt.Errorf("found a cluster: %w", err)
 		}
 	}
@@ -119,6 +126,11 @@ func found(cfg *agentConfig) (*identity.Identity, error) {
 		cert, err := ca.Sign(csr, subject(identity.NewID(), cfg.Name, cfg.Advertise))
 		return cert, ca.CertPEM(), err
 	})
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return err == nil
 }
 
 func subject(id, name, address string) identity.Subject {
@@ -134,6 +146,13 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	token, err := identity.ParseToken(cfg.Token)
 	if err != nil {
 		return nil, err
+	}
+	// What a founding that broke off has left would found it after all, inside the
+	// cluster that is joined.
+	for _, name := range []string{fileFounding, fileCAKey} {
+		if err := os.Remove(filepath.Join(cfg.DataDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
 	addr := withPort(cfg.Join)
 	var reply joinReply
@@ -263,20 +282,47 @@ func (a *agent) authority() *identity.Authority {
 // admit answers a joining machine: from here if this node has the CA key, else
 // from a voter.
 func (a *agent) admit(ctx context.Context, request joinRequest) (*joinReply, error) {
+	token, err := identity.ParseToken(request.Token)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.tokenKnown(ctx, token.Hash()); err != nil {
+		return nil, err
+	}
+	if a.authority() == nil {
+		return askVoters[joinReply](ctx, a, "/rpc/join", request)
+	}
+	return a.admitHere(ctx, request)
+}
+
+// tokenKnown refuses an invented token before anything is written to the log.
+func (a *agent) tokenKnown(ctx context.Context, hash string) error {
+	known := false
+	look := func(l *ledger.Ledger) { known = l.HasToken(hash) }
+	if a.log.View(look); known {
+		return nil
+	}
+	if err := a.log.Read(ctx); err != nil {
+		return err
+	}
+	if a.log.View(look); !known {
+		return errors.New("the join token is not one of this cluster, or has expired: print a new one with \"ddocker token\" on any host of the cluster")
+	}
+	return nil
+}
+
+// admitHere signs the certificate of a joining machine.
+func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply, error) {
 	ca := a.authority()
 	if ca == nil {
-		return askVoters[joinReply](ctx, a, "/rpc/join", request)
+		return nil, errors.New("this voter does not have the CA's key yet")
 	}
 	token, err := identity.ParseToken(request.Token)
 	if err != nil {
 		return nil, err
 	}
-	result, _, err := a.log.Propose(ctx, ledger.Command{ID: identity.NewID(), UseToken: &ledger.UseToken{Hash: token.Hash()}})
-	if err != nil {
+	if err := a.tokenKnown(ctx, token.Hash()); err != nil {
 		return nil, err
-	}
-	if result.Refusal != nil {
-		return nil, result.Refusal
 	}
 	if err := a.nameFree(request.Name); err != nil {
 		return nil, err
@@ -285,6 +331,13 @@ func (a *agent) admit(ctx context.Context, request joinRequest) (*joinReply, err
 	cert, err := ca.Sign(request.CSR, subject(id, request.Name, request.Address))
 	if err != nil {
 		return nil, err
+	}
+	result, _, err := a.log.Propose(ctx, ledger.Command{ID: id, UseToken: &ledger.UseToken{Hash: token.Hash()}})
+	if err != nil {
+		return nil, err
+	}
+	if result.Refusal != nil {
+		return nil, result.Refusal
 	}
 	a.cfg.Logger.Info("admitted a node", "node", request.Name, "address", request.Address, "id", id)
 	return &joinReply{Cert: cert, CA: ca.CertPEM(), GossipKey: a.gossipKey, Peers: a.addresses(), Now: time.Now()}, nil

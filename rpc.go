@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"ddocker/identity"
 )
@@ -29,7 +31,7 @@ func (a *agent) rpcHandler() http.Handler {
 		}
 		w.Write(body)
 	})
-	mux.HandleFunc("POST /rpc/join", answer(a.admit))
+	mux.HandleFunc("POST /rpc/join", answer(a.admitHere))
 	mux.HandleFunc("POST /rpc/renew", answer(a.reissue))
 	mux.HandleFunc("POST /rpc/ca-key", answer(a.handOutKey))
 	mux.Handle("/", a.api.Local())
@@ -81,6 +83,10 @@ func (a *agent) publicHandler() http.Handler {
 	join := answer(a.admit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == "/ddocker/join" {
+			// Whoever comes here has shown nothing yet, and is not waited for.
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout)); err != nil {
+				a.cfg.Logger.Debug("no deadline on a join", "err", err)
+			}
 			join(w, r)
 			return
 		}
@@ -96,7 +102,7 @@ func (a *agent) publicHandler() http.Handler {
 
 // forward carries a call of the log to another node.
 func (a *agent) forward(ctx context.Context, id string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node/rpc/raft", readerOf(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://node/rpc/raft", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

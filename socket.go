@@ -29,6 +29,9 @@ func listenSocket(path string) (net.Listener, error) {
 		c.Close()
 		return nil, fmt.Errorf("another agent serves %s: give this one another --socket, or stop that one", path)
 	}
+	if old, err := os.Lstat(path); err == nil && old.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("--socket %s: there is something else than a socket", path)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func listenSocket(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// callerKey is the context key of the local user who sent a request.
+// callerKey is the context key of the number of the local user who sent a request.
 type callerKey struct{}
 
 // withCaller notes who is at the other end of a unix socket.
@@ -70,18 +73,16 @@ func withCaller(ctx context.Context, c net.Conn) context.Context {
 	}) != nil || err != nil {
 		return ctx
 	}
-	uid := strconv.Itoa(int(cred.Uid))
-	name := uid
-	if u, err := user.LookupId(uid); err == nil {
-		name = u.Username
-	}
-	return context.WithValue(ctx, callerKey{}, name)
+	return context.WithValue(ctx, callerKey{}, strconv.Itoa(int(cred.Uid)))
 }
 
 // caller names who sent a request: a local user, or the name in a certificate.
 func caller(r *http.Request) string {
-	if name, ok := r.Context().Value(callerKey{}).(string); ok {
-		return name
+	if uid, ok := r.Context().Value(callerKey{}).(string); ok {
+		if u, err := user.LookupId(uid); err == nil {
+			return u.Username
+		}
+		return uid
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return r.TLS.VerifiedChains[0][0].Subject.CommonName

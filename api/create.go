@@ -145,7 +145,11 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	if !o.named {
 		o.reserve.Name = a.randomName()
 	}
-	p, index, err := a.cfg.Node.Place(c.Context(), o.reserve)
+	// The container is made even if the client goes away meanwhile: half-made it
+	// would be nobody's.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), createTimeout)
+	defer cancel()
+	p, index, err := a.cfg.Node.Place(ctx, o.reserve)
 	if err != nil {
 		return nil, err
 	}
@@ -154,10 +158,6 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 		query.Set("platform", o.platform)
 	}
 	u := url.URL{Scheme: "http", Host: "ddocker", Path: c.to(""), RawQuery: query.Encode()}
-	// The container is made even if the client goes away meanwhile: half-made it
-	// would be nobody's.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), createTimeout)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(o.body))
 	if err != nil {
 		return nil, err

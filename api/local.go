@@ -30,7 +30,8 @@ const (
 const maxBody = 4 << 20
 
 // Local carries out requests for this node's own engine. They come from the
-// cluster's API, of this node or of another, and have passed its table.
+// cluster's API, of this node or of another, and have passed its table there:
+// whoever holds a node's certificate is trusted with that.
 type Local struct {
 	node   Node
 	proxy  *httputil.ReverseProxy

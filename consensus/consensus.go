@@ -32,10 +32,7 @@ type Consensus struct {
 	nudge   *nudge // set before raft
 }
 
-// Open opens the stores and starts nothing. It reads the whole log and writes
-// it anew, some ten thousand entries at most. The stores are held until Run has
-// ended. A directory that another process holds is refused, and a log that
-// cannot be read is set aside: see DamagedError.
+// Open starts nothing. The stores are held until Run has ended.
 func Open(cfg Config) (*Consensus, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

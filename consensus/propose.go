@@ -42,7 +42,9 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 		elected := c.elected.next()
 		if id := c.whoLeads(hint); id != "" {
 			attempt, end := context.WithCancel(ctx)
-			go c.endWhenDeposed(attempt, end, id, elected)
+			if req.Op != opTransfer { // which deposes the leader itself
+				go c.endWhenDeposed(attempt, end, id, elected)
+			}
 			ans, err := c.ask(attempt, id, attemptTimeout, req)
 			end()
 			if err == nil && ans.Retry == "" {

@@ -59,7 +59,8 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 // OpenStores opens or makes the stores of a directory, and holds its lock until
 // they are closed, by Close or at the end of Consensus.Run. A directory that
 // another process holds is refused, and a log that cannot be read is set aside:
-// see DamagedError. The whole log is read once.
+// see DamagedError. It reads the whole log and writes
+// it anew, some ten thousand entries at most.
 func OpenStores(dir string, logger *slog.Logger) (*Stores, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)

@@ -85,8 +85,9 @@ type Node struct {
 	stop context.CancelFunc
 	// kick asks for a reconciliation soon.
 	kick chan struct{}
-	// pinning is held by whoever moves containers off cores.
-	pinning chan struct{}
+	// pinning is held by whoever moves containers off cores, telling by whoever
+	// changes what the cluster knows of this machine.
+	pinning, telling turn
 
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
@@ -103,7 +104,7 @@ func New(cfg Config) *Node {
 	life, stop := context.WithCancel(context.Background())
 	return &Node{
 		cfg: cfg, log: cfg.Logger, life: life, stop: stop,
-		kick: make(chan struct{}, 1), pinning: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), pinning: make(turn, 1), telling: make(turn, 1),
 		creating: map[string]*call{},
 	}
 }
@@ -143,6 +144,20 @@ func (n *Node) Kick() {
 	default:
 	}
 }
+
+// turn is a mutex that may be held over a wait, and is given up waiting for.
+type turn chan struct{}
+
+func (t turn) acquire(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) release() { <-t }
 
 // wait sleeps until d has passed or ctx has ended, and says whether to go on.
 func wait(ctx context.Context, d time.Duration) bool {

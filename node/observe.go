@@ -82,14 +82,16 @@ func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error 
 		now.Containers = append(now.Containers, outsider(&outsiders[i], cards))
 	}
 	slices.SortFunc(now.Containers, func(a, b ledger.Outsider) int { return strings.Compare(a.ID, b.ID) })
+	if err := n.telling.acquire(ctx); err != nil {
+		return err
+	}
+	defer n.telling.release()
 	return n.propose(ctx, now)
 }
 
 // close tells the cluster to place nothing here.
 func (n *Node) close(ctx context.Context, why string) {
-	now := n.observed()
-	now.Closed = why
-	if err := n.propose(ctx, now); err != nil {
+	if err := n.amend(ctx, func(o *ledger.Observe) { o.Closed = why }); err != nil {
 		n.log.Warn("the cluster could not be told that this node takes no containers", "why", why, "err", err)
 	}
 }
@@ -101,9 +103,7 @@ func (n *Node) tellPorts() {
 	defer cancel()
 	ports, err := n.outsidePorts()
 	if err == nil {
-		now := n.observed()
-		now.Ports = ports
-		err = n.propose(ctx, now)
+		err = n.amend(ctx, func(o *ledger.Observe) { o.Ports = ports })
 	}
 	if err != nil {
 		n.log.Debug("ports are left to the next reconciliation", "err", err)
@@ -111,28 +111,29 @@ func (n *Node) tellPorts() {
 	}
 }
 
-// observed returns what the cluster knows of this machine beside its own
-// containers.
-func (n *Node) observed() (o ledger.Observe) {
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if m := l.Node(n.cfg.ID); m != nil {
-			o = m.Observed
-		}
-	})
-	o.Node = n.cfg.ID
-	return o
-}
-
 // forgetOutsider tells the cluster that a container has gone that was not its
 // own, so that its name is free at once. The rest of what it held follows.
 func (n *Node) forgetOutsider(ctx context.Context, container string) error {
-	now := n.observed()
 	n.Kick()
-	left := slices.DeleteFunc(slices.Clone(now.Containers), func(o ledger.Outsider) bool { return o.ID == container })
-	if len(left) == len(now.Containers) {
-		return nil
+	return n.amend(ctx, func(o *ledger.Observe) {
+		o.Containers = slices.DeleteFunc(slices.Clone(o.Containers), func(c ledger.Outsider) bool { return c.ID == container })
+	})
+}
+
+// amend changes what the cluster knows of this machine beside its own containers.
+func (n *Node) amend(ctx context.Context, change func(*ledger.Observe)) error {
+	if err := n.telling.acquire(ctx); err != nil {
+		return err
 	}
-	now.Containers = left
+	defer n.telling.release()
+	var now ledger.Observe
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			now = m.Observed
+		}
+	})
+	now.Node = n.cfg.ID
+	change(&now)
 	return n.propose(ctx, now)
 }
 

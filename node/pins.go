@@ -13,12 +13,10 @@ import (
 // that others have, and lets them back when those are free again. It returns
 // when the engine has done it, before a pinned container starts.
 func (n *Node) movePinned(ctx context.Context) error {
-	select {
-	case n.pinning <- struct{}{}:
-		defer func() { <-n.pinning }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := n.pinning.acquire(ctx); err != nil {
+		return err
 	}
+	defer n.pinning.release()
 	var shared, all sched.CPUSet
 	sharers := map[string]bool{}
 	n.cfg.Log.View(func(l *ledger.Ledger) {

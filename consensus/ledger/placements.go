@@ -118,6 +118,9 @@ func (l *Ledger) rename(c *Rename) Result {
 
 func (l *Ledger) release(c *Release) Result {
 	if p := l.placements[c.Placement]; p != nil {
+		if c.Expired && p.Container != "" {
+			return refuse(Conflict, "placement %s has its container %s after all", c.Placement, p.Container)
+		}
 		delete(l.placements, p.ID)
 		delete(l.names, p.Name)
 		delete(l.containers, p.Container)

@@ -76,6 +76,13 @@ func (n *Node) HasImage(ref string) bool {
 	return ok
 }
 
+// HasToken says whether there is a join token with the hash. Whether it is still
+// good is told by UseToken.
+func (l *Ledger) HasToken(hash string) bool {
+	_, ok := l.tokens[hash]
+	return ok
+}
+
 // NameTaken returns the refusal that a reservation of the container name would
 // get, or nil.
 func (l *Ledger) NameTaken(name string) *Refusal { return l.nameTaken(name, "") }
