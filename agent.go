@@ -30,7 +30,7 @@ import (
 )
 
 //go:embed info_template.json
-var infoTemplate []byte
+var infoTemplate string
 
 // agentConfig is what the command line says, and in tests the world around.
 type agentConfig struct {
@@ -97,7 +97,7 @@ func (cfg *agentConfig) complete() (err error) {
 		cfg.Advertise = net.JoinHostPort(host, port)
 	}
 	cfg.Advertise = withPort(cfg.Advertise)
-	if _, err := netip.ParseAddrPort(cfg.Advertise); err != nil {
+	if at, err := netip.ParseAddrPort(cfg.Advertise); err != nil || at.Port() == 0 || at.Addr().IsUnspecified() {
 		return fmt.Errorf("--advertise %q: it takes an IP address and a port, such as 10.0.0.1:%s", cfg.Advertise, defaultPort)
 	}
 	if cfg.InfoFile == "" {
@@ -223,7 +223,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
 		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi,
-		Template: infoTemplate, Logger: a.cfg.Logger,
+		Logger: a.cfg.Logger,
 	})
 }
 

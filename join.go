@@ -324,6 +324,9 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 	if err := a.tokenKnown(ctx, token.Hash()); err != nil {
 		return nil, err
 	}
+	if !nodeName.MatchString(request.Name) {
+		return nil, fmt.Errorf("%q is no name for a node", request.Name)
+	}
 	if err := a.nameFree(request.Name); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ var version = "dev"
 func main() {
 	code := cli.Execute(context.Background(), cli.Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Version: version,
+		Getenv: os.Getenv, Version: version, Template: infoTemplate,
 		Extra: []*cobra.Command{agentCommand(), nvmlCommand()},
 	})
 	os.Exit(code)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
@@ -53,10 +54,8 @@ type Config struct {
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI writes what nvidia-smi says of this machine.
-	SMI func(ctx context.Context) (string, error)
-	// Template is the text of info_template.json.
-	Template []byte
-	Logger   *slog.Logger
+	SMI    func(ctx context.Context) (string, error)
+	Logger *slog.Logger
 }
 
 // API serves clients. It is an http.Handler for whoever may speak to the
@@ -70,6 +69,7 @@ type API struct {
 	execs execs
 
 	overlays overlays
+	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told
 }
 
 // New returns an API that starts nothing before Run.

@@ -22,7 +22,7 @@ const (
 // nodeRow is one node in /ddocker/nodes.
 type nodeRow struct {
 	ID, Name, Address  string
-	State              string // alive or down
+	State              string // alive, unready (see Reason) or down
 	Role               string // leader, voter or nonvoter; joining until it is one
 	Version, Engine    string
 	Cores              int
@@ -51,6 +51,9 @@ func (a *API) listNodes(w http.ResponseWriter, c *call) {
 			}
 			if n.Node != a.cfg.Self && !a.cfg.Alive(n.Node) {
 				r.State = "down"
+			}
+			if r.State == "alive" && h.Closed != "" {
+				r.State = "unready"
 			}
 			if r.Role == "" {
 				r.Role = "joining"
@@ -86,11 +89,6 @@ func (a *API) showSettings(w http.ResponseWriter, c *call) {
 		return
 	}
 	reply(w, http.StatusOK, s)
-}
-
-func (a *API) template(w http.ResponseWriter, _ *call) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write(a.cfg.Template)
 }
 
 // maxSettings bounds info.json, in bytes.

@@ -35,7 +35,6 @@ func TestSettingsAreShownAndAppliedFromEveryHost(t *testing.T) {
 		w.hosts[1].want(http.StatusOK, "", post, "/ddocker/settings?name=info.json", strings.Replace(text, "25000", "30000", 1))
 		w.hosts[0].want(http.StatusOK, `"StartPort":30000`, get, "/ddocker/settings", "")
 		w.hosts[0].want(http.StatusBadRequest, "info.json:1", post, "/ddocker/settings", "x")
-		w.hosts[0].want(http.StatusOK, "{}", get, "/ddocker/settings/template", "")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 )
 
@@ -24,6 +25,11 @@ func reply(w http.ResponseWriter, status int, body any) {
 func failWith(w http.ResponseWriter, err error) {
 	var refusal *ledger.Refusal
 	if !errors.As(err, &refusal) {
+		var leaderless *consensus.NoLeaderError
+		if errors.As(err, &leaderless) {
+			fail(w, http.StatusServiceUnavailable, "%s: see \"ddocker raft peers\"", err)
+			return
+		}
 		fail(w, http.StatusServiceUnavailable, "%s", err)
 		return
 	}
@@ -37,6 +43,10 @@ func failWith(w http.ResponseWriter, err error) {
 		status = http.StatusServiceUnavailable
 	case ledger.Busy:
 		w.Header().Set(headerBusy, "1")
+	}
+	if refusal.Code == ledger.Full {
+		fail(w, status, "%s: see \"ddocker nodes\"", refusal.Message)
+		return
 	}
 	fail(w, status, "%s", refusal.Message)
 }

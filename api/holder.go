@@ -68,6 +68,10 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 		a.unreachable(w, t.Name, t.Node)
 		return t, false
 	case a.silent(c.Context(), t.Node):
+		if a.hosts.there(c.Context(), t.Node) != nil {
+			a.unreachable(w, t.Name, t.Node)
+			return t, false
+		}
 		fail(w, http.StatusServiceUnavailable, "container %s is on host %s, whose Docker Engine does not answer: see \"ddocker nodes\"", t.Name, a.hosts.name(t.Node))
 		return t, false
 	case t.Container == "":

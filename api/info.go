@@ -1,10 +1,37 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 )
+
+// ping says that the cluster is there, and the newest API version of this node's
+// engine, or the last that is known of an engine that hangs: docker asks before
+// everything else, and would otherwise wait.
+func (a *API) ping(w http.ResponseWriter, c *call) {
+	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	defer cancel()
+	if _, newest, err := a.cfg.Engine.Versions(ctx); err == nil {
+		a.spoken.Store(&newest)
+	}
+	h := w.Header()
+	if newest := a.spoken.Load(); newest != nil {
+		h.Set("Api-Version", *newest)
+	}
+	h.Set("Docker-Experimental", "false")
+	h.Set("Ostype", "linux")
+	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
+	h.Set("Pragma", "no-cache")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	if c.Method == head {
+		h.Set("Content-Length", "0")
+		return
+	}
+	io.WriteString(w, "OK")
+}
 
 // version is this node's engine's, with ddocker named among its components.
 func (a *API) version(w http.ResponseWriter, c *call) {

@@ -88,7 +88,7 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 		}
 	}
 	var refused *statusError
-	if errors.As(one.err, &refused) && refused.status < http.StatusInternalServerError {
+	if errors.As(one.err, &refused) && refused.status != http.StatusBadGateway {
 		return nil, &ledger.Refusal{Code: ledger.Invalid, Message: refused.message}
 	}
 	if one.err != nil {

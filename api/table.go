@@ -24,8 +24,8 @@ const (
 // routes returns the whole table. The first row that matches counts.
 func routes() []route {
 	return []route{
-		{get, "/_ping", (*API).here},
-		{head, "/_ping", (*API).here},
+		{get, "/_ping", (*API).ping},
+		{head, "/_ping", (*API).ping},
 		{get, "/version", (*API).version},
 		{get, "/info", (*API).info},
 		{post, "/auth", (*API).here},
@@ -81,7 +81,6 @@ func routes() []route {
 		{get, "/ddocker/nodes", (*API).listNodes},
 		{get, "/ddocker/settings", (*API).showSettings},
 		{post, "/ddocker/settings", (*API).applySettings},
-		{get, "/ddocker/settings/template", (*API).template},
 		{post, "/ddocker/tokens", (*API).createToken},
 		{get, "/ddocker/raft", (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", (*API).transferLeader},

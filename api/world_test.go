@@ -86,9 +86,9 @@ func (w *world) add(name string) {
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: n, Engine: h.docker,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
-		Token:    func() (text, hash string, err error) { return "the token", "its hash", nil },
-		SMI:      func(context.Context) (string, error) { return "cards of " + name, nil },
-		Template: []byte("{}\n"), Logger: slog.New(slog.DiscardHandler),
+		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
+		SMI:    func(context.Context) (string, error) { return "cards of " + name, nil },
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	running.Go(func() { n.Run(ctx) })
 	running.Go(func() { h.api.Run(ctx) })

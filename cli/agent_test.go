@@ -132,7 +132,7 @@ func execute(t *testing.T, stdin io.Reader, environment map[string]string, args 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	code := Execute(ctx, Env{
+	code := Execute(ctx, Env{Template: "// a template\n{}\n",
 		Args:    args,
 		Stdin:   stdin,
 		Stdout:  &stdout,

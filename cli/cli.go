@@ -27,6 +27,8 @@ type Env struct {
 	Getenv func(string) string
 	// Version is this program's version.
 	Version string
+	// Template is the text of info_template.json.
+	Template string
 	// Extra are further top-level commands, such as the agent.
 	Extra []*cobra.Command
 }

@@ -125,7 +125,6 @@ func TestConfigShowsAppliesAndExplains(t *testing.T) {
 	g.HandleFunc("GET /ddocker/settings", func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte("settings as " + r.URL.Query().Get("format") + "\n"))
 	})
-	g.answers("GET /ddocker/settings/template", http.StatusOK, "// a template\n{}\n")
 	g.runs(t, "", "config", "show").wants(t, 0, "settings as file\n")
 	g.runs(t, "", "config", "template").wants(t, 0, "// a template\n{}\n")
 

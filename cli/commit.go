@@ -23,7 +23,7 @@ func newCommit(a *app) *cobra.Command {
 			"already has is refused.",
 		Example: "  ddocker commit abc python3_cuda\n" +
 			"  ddocker commit -m 'numpy added' abc python3_cuda:numpy",
-		Args:              arguments(2, 2),
+		Args:              named(2, 2, 1),
 		ValidArgsFunction: a.completeNames(1, containerNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Reference = args[1]

@@ -40,7 +40,8 @@ func newConfig(a *app) *cobra.Command {
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.printText(c.Context(), "/ddocker/settings/template", nil)
+			_, err := io.WriteString(a.Stdout, a.Template)
+			return err
 		},
 	}
 	return newGroup("config", "Show or change the cluster's service types and other settings", show, apply, template)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,27 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// reference is what names and IDs of containers and images consist of. Anything
+// else would become another path of the API than was meant.
+var reference = regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.:@-]*(/[a-zA-Z0-9][a-zA-Z0-9_.:@-]*)*$`)
+
+// named checks the number of arguments, and that the first so many of them, or
+// all with -1, can be names.
+func named(least, most, names int) cobra.PositionalArgs {
+	number := arguments(least, most)
+	return func(c *cobra.Command, args []string) error {
+		if err := number(c, args); err != nil {
+			return err
+		}
+		for i, arg := range args {
+			if (names < 0 || i < names) && !reference.MatchString(arg) {
+				return fmt.Errorf("no container or image can have the name %q: nothing was done", arg)
+			}
+		}
+		return nil
+	}
+}
+
 func count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -121,7 +143,7 @@ func describe(err error) string {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return `the ddocker agent did not answer in time: look at it with "ddocker nodes", or name another one with -H HOST`
 		}
-		return "the ddocker agent broke the connection off (" + broken.Err.Error() + "): try again, or name another one with -H HOST"
+		return "the ddocker agent broke the connection off (" + broken.Err.Error() + "): see what came of it with \"ddocker ps -a\", or name another one with -H HOST"
 	}
 	text := strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")
 	return strings.TrimPrefix(text, "Error: ")

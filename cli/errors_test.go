@@ -48,7 +48,7 @@ func TestAConnectionThatBreaksIsTold(t *testing.T) {
 	g := newAgent(t)
 	g.HandleFunc("/", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	for _, args := range []string{"ps", "logs a"} {
-		g.runs(t, "", strings.Fields(args)...).wants(t, 1, "", "Error: the ddocker agent broke the connection off (EOF): try again")
+		g.runs(t, "", strings.Fields(args)...).wants(t, 1, "", "Error: the ddocker agent broke the connection off (EOF): see what came of it")
 	}
 }
 

@@ -27,7 +27,7 @@ func newExec(a *app) *cobra.Command {
 		Example: "  ddocker exec abc\n" +
 			"  ddocker exec -it abc sh\n" +
 			"  ddocker exec -e EPOCHS=3 -w /src abc python train.py",
-		Args:              arguments(1, -1),
+		Args:              named(1, -1, 1),
 		ValidArgsFunction: a.completeNames(1, runningNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.exec(c.Context(), o, args[0], args[1:])

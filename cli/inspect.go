@@ -29,7 +29,7 @@ func newInspect(a *app) *cobra.Command {
 		Short: "Show all details of containers and images",
 		Example: "  ddocker inspect abc\n" +
 			"  ddocker inspect --format '{{.State.Status}}' abc def",
-		Args:              arguments(1, -1),
+		Args:              named(1, -1, -1),
 		ValidArgsFunction: a.completeNames(0, containerNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.inspect(c.Context(), format, args)

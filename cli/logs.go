@@ -16,7 +16,7 @@ func newLogs(a *app) *cobra.Command {
 		Use:               "logs [OPTIONS] CONTAINER",
 		Short:             "Fetch the logs of a container",
 		Example:           "  ddocker logs --tail 20 -f abc",
-		Args:              arguments(1, 1),
+		Args:              named(1, 1, 1),
 		ValidArgsFunction: a.completeNames(1, containerNames),
 		RunE:              func(c *cobra.Command, args []string) error { return a.logs(c.Context(), args[0], *o) },
 	}

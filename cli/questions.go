@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// maxPorts is how many ports there are.
-const maxPorts = 65535
+// maxPorts is how many ports the cluster chooses for one container at most.
+const maxPorts = 1000
 
 // completeOptions asks for whatever the flags left open, in the seed's order and
 // words. With nothing open it reads nothing.

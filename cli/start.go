@@ -21,7 +21,7 @@ func newStart(a *app) *cobra.Command {
 		Short: "Start one or more stopped containers",
 		Example: "  ddocker start abc def\n" +
 			"  ddocker start -ai abc",
-		Args:              arguments(1, -1),
+		Args:              named(1, -1, -1),
 		ValidArgsFunction: a.completeNames(0, stoppedNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.attach || o.interactive {

@@ -16,7 +16,7 @@ func newStop(a *app) *cobra.Command {
 		Use:               "stop [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             "Stop one or more running containers",
 		Example:           "  ddocker stop abc def\n  ddocker stop -t 60 abc",
-		Args:              arguments(1, -1),
+		Args:              named(1, -1, -1),
 		ValidArgsFunction: a.completeNames(0, runningNames),
 	}
 	c.Flags().IntVarP(&seconds, "timeout", "t", 0, "Seconds to wait before killing the container (-1: for ever; default: its own, or 10)")
@@ -66,7 +66,7 @@ func newRm(a *app) *cobra.Command {
 		Long: "Remove one or more containers.\n\n" +
 			"A running container is stopped first; with --force it is killed.",
 		Example:           "  ddocker rm abc def\n  ddocker rm -f abc",
-		Args:              arguments(1, -1),
+		Args:              named(1, -1, -1),
 		ValidArgsFunction: a.completeNames(0, containerNames),
 		RunE:              func(c *cobra.Command, args []string) error { return a.rm(c.Context(), o, args) },
 	}
@@ -106,7 +106,7 @@ func newRmi(a *app) *cobra.Command {
 		Use:               "rmi [OPTIONS] IMAGE [IMAGE...]",
 		Short:             "Remove one or more images",
 		Example:           "  ddocker rmi python3_cuda:20200530-003533",
-		Args:              arguments(1, -1),
+		Args:              named(1, -1, -1),
 		ValidArgsFunction: a.completeNames(0, imageNames),
 		RunE:              func(c *cobra.Command, args []string) error { return a.rmi(c.Context(), force, args) },
 	}

@@ -106,7 +106,7 @@ func TestAWrongNumberIsAskedForAgainOnATerminal(t *testing.T) {
 	u := seedCluster(t).sitsDown(t, "create", "--type", "24 cpus, 128 gb, 1 titan xp", "--name", "abc", "ubuntu")
 	u.waitsFor("(default: 1): ")
 	u.types("one\n")
-	u.waitsFor("\"one\" is not a number from 0 to 65535\r\nInput the number of ports (default: 1): ")
+	u.waitsFor("\"one\" is not a number from 0 to 1000\r\nInput the number of ports (default: 1): ")
 	u.types("2\n")
 	u.waitsFor("Successfully created!")
 	u.leavesWith(0)

@@ -23,8 +23,9 @@ const (
 
 // How much things may hold.
 const (
-	maxBody    = 4 << 20 // bytes of a forwarded call
-	maxCommand = 1 << 20 // bytes of an encoded command
+	snapshotEntries = 256     // since the last snapshot: after kill -9 and without a quorum, what is older is still known
+	maxBody         = 4 << 20 // bytes of a forwarded call
+	maxCommand      = 1 << 20 // bytes of an encoded command
 )
 
 // Config is what a Consensus takes from outside: its identity, its disk and

@@ -41,6 +41,7 @@ func (c *Consensus) Run(ctx context.Context) error {
 	<-life.Done()
 	if ctx.Err() != nil { // and raft is well
 		c.handOver(r)
+		c.keep(r)
 	}
 	err = c.stop(r)
 	tasks.Wait()
@@ -98,6 +99,14 @@ func (c *Consensus) handOver(r *raft.Raft) {
 	}
 	if err := await(context.Background(), transferTimeout, r.LeadershipTransfer); err != nil {
 		c.log.Debug("leadership not handed over", "error", err)
+	}
+}
+
+// keep leaves a snapshot behind: what raft's log alone holds a node learns again
+// only from a leader, and without a quorum there is none.
+func (c *Consensus) keep(r *raft.Raft) {
+	if err := await(context.Background(), stopTimeout, func() raft.Future { return r.Snapshot() }); err != nil {
+		c.log.Debug("no snapshot left behind", "error", err)
 	}
 }
 
