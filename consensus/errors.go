@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/raft"
+
+	"ddocker/consensus/ledger"
 )
 
 // ErrStopped is returned by calls after Run has ended.
@@ -40,6 +42,17 @@ func (e *NoLeaderError) Error() string {
 // Unwrap returns what the last attempt met.
 func (e *NoLeaderError) Unwrap() error { return e.Last }
 
+// nameInLedger returns what people call a node that gossip has not met yet.
+func (c *Consensus) nameInLedger(id string) string {
+	name := id
+	c.View(func(l *ledger.Ledger) {
+		if n := l.Node(id); n != nil {
+			name = n.Name
+		}
+	})
+	return name
+}
+
 func (c *Consensus) noLeader(last error) error {
 	e := &NoLeaderError{Last: last}
 	up, name := map[string]bool{c.cfg.ID: true}, map[string]string{}
@@ -56,7 +69,7 @@ func (c *Consensus) noLeader(last error) error {
 			continue
 		}
 		if name[id] == "" {
-			name[id] = id
+			name[id] = c.nameInLedger(id)
 		}
 		e.Down = append(e.Down, name[id])
 	}

@@ -28,6 +28,7 @@ import (
 
 const (
 	dialTimeout   = 5 * time.Second
+	pingTimeout   = 2 * time.Second
 	callTimeout   = 30 * time.Second // one question about the engine's state
 	createTimeout = 10 * time.Minute // a create on a busy disk; see Create
 	changeTimeout = 2 * time.Minute  // a removal waits for the container to die

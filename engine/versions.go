@@ -24,9 +24,9 @@ type dialect struct {
 // tags differ when the engine was replaced by another version of it.
 type tag struct{ api, server string }
 
-// Ping says whether the engine answers. It ends within five seconds.
+// Ping says whether the engine answers. It ends within two seconds.
 func (e *Engine) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	c, err := e.docker(ctx)
 	if err == nil {
