@@ -172,7 +172,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 // watch reconciles when something happens to the engine's containers and images
-// that did not come through the cluster.
+// that the ledger may not know: what was made elsewhere, and every removal.
 func (n *Node) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		n.Kick()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -176,13 +175,12 @@ func (n *Node) askImages(ctx context.Context, ref string) map[string]bool {
 	return has
 }
 
-// Abandon gives up a placement whose holder could not be asked to realize it,
-// unless the holder may have begun. A holder that hears of it late finds no
-// placement and creates nothing.
+// Abandon gives up a placement whose holder was certainly not asked to realize
+// it: that is for the caller to know. The error is that of a log without a leader.
 func (n *Node) Abandon(ctx context.Context, placement string) error {
 	_, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement, Expired: true}})
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil {
 		return fmt.Errorf("release placement %s: %w", placement, err)
 	}
-	return err
+	return nil
 }

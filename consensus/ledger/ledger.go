@@ -29,8 +29,9 @@ type Ledger struct {
 	expired    []string         // placements released without a container, oldest first
 }
 
-// Node is a machine of the cluster. Values are never changed once they stand in
-// the ledger, but replaced.
+// Node is a machine of the cluster. What is exported of it is never changed once
+// it stands in the ledger, but replaced, so that a snapshot can be written while
+// commands go on.
 type Node struct {
 	Register
 	Observed Observe
