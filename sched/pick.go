@@ -4,14 +4,17 @@ package sched
 type Load struct {
 	// CPU and Memory are in use, in percent of the whole host, 0 to 100.
 	CPU, Memory int
+	// Wait is how many seconds the container would wait there before it can start,
+	// for its image to be brought.
+	Wait int
 }
 
 // Pick returns the at most n hosts that fit the request, best first, or what
 // each host lacks. Hosts with idle GPUs are spared for those who need GPUs, and
 // large free groups of cards for those who need many; otherwise the emptiest
 // host comes first, so that containers spread; of equals the one that stands
-// first in hosts. Loads are asked by host ID; load may be nil. The cost is one
-// Fit a host.
+// first in hosts. A second of waiting weighs as much as one percent of load.
+// Loads are asked by host ID; load may be nil. The cost is one Fit a host.
 func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host, *Misfit) {
 	best := make([]ranked, 0, n+1)
 	misfit := &Misfit{Request: r}
@@ -21,12 +24,13 @@ func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host,
 			continue
 		}
 		c := ranked{host: h, spare: h.FreeGPUs("")}
+		var known Load
 		if load != nil {
-			c.full = load(h.ID).percent()
+			known = load(h.ID)
 		}
 		// Whoever asks for nothing uses something all the same, and the load that
 		// is known is seconds old: each container counts as one percent.
-		c.full = max(c.full, h.percent()) + h.Held.Containers
+		c.full = max(known.percent(), h.percent()) + h.Held.Containers + known.Wait
 		best = insert(best, c, n)
 	}
 	if len(best) == 0 {

@@ -33,6 +33,9 @@ func TestPickOrdersHosts(t *testing.T) {
 	half := &Grant{Memory: 50}
 	loads := map[string]Load{"id-a": {CPU: 90}, "id-b": {Memory: 9}} // under a tenth is noise
 	busy := func(id string) Load { return loads[id] }
+	lacks := func(seconds int) func(string) Load {
+		return func(id string) Load { return map[string]Load{"id-a": {Wait: seconds}}[id] }
+	}
 	gpu := Request{GPUs: make([]GPUWish, 1)}
 	for name, c := range map[string]struct {
 		hosts []*Host
@@ -49,9 +52,12 @@ func TestPickOrdersHosts(t *testing.T) {
 			[]*Host{hostWith("a", 4), hostWith("b", 2), hostWith("c", 4, &Grant{GPUs: []string{"c0", "c1", "c2"}})},
 			nil, gpu, []string{"c", "b", "a"},
 		},
-		"the loaded last": {[]*Host{hostWith("a", 0), hostWith("b", 0)}, busy, Request{}, []string{"b", "a"}},
-		"noise ignored":   {[]*Host{hostWith("b", 0), hostWith("c", 0, &Grant{Memory: 5})}, busy, Request{}, []string{"b", "c"}},
-		"only who fits":   {[]*Host{hostWith("a", 0), hostWith("b", 1)}, nil, gpu, []string{"b"}},
+		"the loaded last":     {[]*Host{hostWith("a", 0), hostWith("b", 0)}, busy, Request{}, []string{"b", "a"}},
+		"noise ignored":       {[]*Host{hostWith("b", 0), hostWith("c", 0, &Grant{Memory: 5})}, busy, Request{}, []string{"b", "c"}},
+		"the image's last":    {[]*Host{hostWith("a", 0), hostWith("b", 0)}, lacks(1), Request{}, []string{"b", "a"}},
+		"a wait is a percent": {[]*Host{hostWith("a", 0), hostWith("b", 0, half)}, lacks(50), Request{}, []string{"a", "b"}},
+		"a long wait is more": {[]*Host{hostWith("a", 0), hostWith("b", 0, half)}, lacks(52), Request{}, []string{"b", "a"}},
+		"only who fits":       {[]*Host{hostWith("a", 0), hostWith("b", 1)}, nil, gpu, []string{"b"}},
 	} {
 		if got := picked(c.hosts, c.load, c.r, 5); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)

@@ -17,6 +17,7 @@ func (s Settings) Format() []byte {
 	fmt.Fprintf(&b, "  \"buffer\": {\n    \"cpu\": %d,\n    \"mem\": %s\n  },\n\n",
 		s.Buffer.Cores, formatGiB(s.Buffer.Memory))
 	fmt.Fprintf(&b, "  \"start_port_num\": %d,\n\n", s.StartPort)
+	fmt.Fprintf(&b, "  \"image_replicas\": %d,\n  \"image_disk_percent\": %d,\n\n", s.ImageReplicas, s.ImageDisk)
 	block(&b, `"additional_options": [`, "]", quoteAll(s.Options))
 	return append(bytes.TrimSuffix(b.Bytes(), []byte(",\n\n")), "\n}\n"...)
 }

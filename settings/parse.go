@@ -11,6 +11,9 @@ import (
 // maxText bounds info.json, in bytes.
 const maxText = 1 << 20
 
+// maxReplicas bounds image_replicas.
+const maxReplicas = 100
+
 // File is a parsed info.json: the settings, and what only the file knows.
 type File struct {
 	Settings
@@ -94,6 +97,8 @@ func (r *reader) file(c cursor, f *File) {
 				f.options = append(f.options, c.place())
 			})
 		}},
+		field{"image_replicas", func(c cursor) { f.ImageReplicas = int(c.whole(1, maxReplicas)) }},
+		field{"image_disk_percent", func(c cursor) { f.ImageDisk = int(c.whole(1, 100)) }},
 	)
 	f.Hosts = append(master, workers...)
 }

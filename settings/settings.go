@@ -13,6 +13,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -21,6 +22,12 @@ import (
 
 // defaultStartPort is where host ports are given from when the file is silent.
 const defaultStartPort = 25000
+
+// What is kept of images when the file is silent.
+const (
+	defaultReplicas  = 2
+	defaultImageDisk = 85
+)
 
 // Settings is what the whole cluster agrees on. Its JSON is the same for the
 // same value, so it may be kept in a replicated log; it is not the layout of
@@ -34,6 +41,12 @@ type Settings struct {
 	StartPort uint16
 	// Options are docker-run flags that every container gets, as written.
 	Options []string
+	// ImageReplicas is on how many hosts the cluster keeps each named image, 1 to
+	// 100.
+	ImageReplicas int
+	// ImageDisk is how full a host's disk may be, in percent, before copies that
+	// the cluster made are removed from it: 1 to 100.
+	ImageDisk int
 }
 
 // Type is one size of container.
@@ -57,9 +70,18 @@ type Buffer struct {
 }
 
 // Default returns the settings of a cluster that was given no file: no types,
-// no buffer, no options, and ports from 25000.
+// no buffer, no options, ports from 25000 up, two copies of each image, and disks
+// filled up to 85 percent.
 func Default() Settings {
-	return Settings{StartPort: defaultStartPort}
+	return Settings{StartPort: defaultStartPort, ImageReplicas: defaultReplicas, ImageDisk: defaultImageDisk}
+}
+
+// Complete returns the settings with Default's images where they say nothing of
+// images, as those do that an older version wrote.
+func (s Settings) Complete() Settings {
+	s.ImageReplicas = cmp.Or(s.ImageReplicas, defaultReplicas)
+	s.ImageDisk = cmp.Or(s.ImageDisk, defaultImageDisk)
+	return s
 }
 
 // Type finds a type by its exact name, else by its name in any case, else by

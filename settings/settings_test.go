@@ -31,9 +31,11 @@ func TestTemplateIsAValidFile(t *testing.T) {
 			{Name: "12 CPUS, 64 GB, 1 TITAN XP", Cores: 12, Memory: 64 * gib, GPUs: []string{"TITAN Xp"}},
 			{Name: "24 CPUS, 128 GB, 2 TITAN XP", Cores: 24, Memory: 128 * gib, GPUs: []string{"TITAN Xp", "TITAN Xp"}},
 		},
-		Buffer:    settings.Buffer{Cores: 5, Memory: 10 * gib},
-		StartPort: 25000,
-		Options:   []string{"-v /home:/home"},
+		Buffer:        settings.Buffer{Cores: 5, Memory: 10 * gib},
+		StartPort:     25000,
+		Options:       []string{"-v /home:/home"},
+		ImageReplicas: 2,
+		ImageDisk:     85,
 	}
 	if !reflect.DeepEqual(f.Settings, want) {
 		t.Errorf("settings are\n%+v, want\n%+v", f.Settings, want)
@@ -80,6 +82,12 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"port 0", `{"start_port_num":0}`, "i:1:19: /start_port_num: must be from 1 to 65535"},
 		{"port too high", `{"start_port_num":65536}`, "i:1:19: /start_port_num: must be from 1 to 65535"},
 		{"option as list", `{"additional_options":["-t",[]]}`, "i:1:29: /additional_options/1: must be a string, not a list"},
+		{"no copy at all", `{"image_replicas":0}`, "i:1:19: /image_replicas: must be from 1 to 100"},
+		{"copies without end", `{"image_replicas":101}`, "i:1:19: /image_replicas: must be from 1 to 100"},
+		{"half a copy", `{"image_replicas":1.5}`, "i:1:19: /image_replicas: must be a whole number"},
+		{"disk over-full", `{"image_disk_percent":101}`, "i:1:23: /image_disk_percent: must be from 1 to 100"},
+		{"disk as text", `{"image_disk_percent":"85%"}`, "i:1:23: /image_disk_percent: must be a number, not a string"},
+		{"slip in images", `{"image_replica":2}`, "i:1:2: /image_replica: unknown field (did you mean image_replicas?)"},
 		{"empty host", `{"master":{"host":""}}`, "i:1:19: /master/host: must name a host"},
 		{"host as number", `{"master":{"host":1}}`, "i:1:19: /master/host: must be a string, not a number"},
 		{"host alone", `{"workers":["gpu1"]}`, "i:1:13: /workers/0: must be an object, not a string"},
@@ -146,12 +154,28 @@ func TestATypeIsFoundByNameThenCaseThenNumber(t *testing.T) {
 	}
 }
 
+func TestSettingsOfAnOlderVersionHaveTheDefaultImages(t *testing.T) {
+	var old settings.Settings
+	if err := json.Unmarshal([]byte(`{"Types":null,"Buffer":{"Cores":0,"Memory":0},"StartPort":25000,"Options":null}`), &old); err != nil {
+		t.Fatal(err)
+	}
+	if got := old.Complete(); !reflect.DeepEqual(got, settings.Default()) {
+		t.Errorf("settings are %+v, want %+v", got, settings.Default())
+	}
+	own := settings.Settings{ImageReplicas: 7, ImageDisk: 50}
+	if got := own.Complete(); !reflect.DeepEqual(got, own) {
+		t.Errorf("settings are %+v, want %+v", got, own)
+	}
+}
+
 func TestFormatReadsWell(t *testing.T) {
 	s := settings.Settings{
-		Types:     []settings.Type{{"big & \"fast\"", 4, gib * 3 / 2, []string{"A", "A"}}, {"small", 1, gib, nil}},
-		Buffer:    settings.Buffer{Cores: 1, Memory: gib / 4},
-		StartPort: 25000,
-		Options:   []string{"-v /a:/a"},
+		Types:         []settings.Type{{"big & \"fast\"", 4, gib * 3 / 2, []string{"A", "A"}}, {"small", 1, gib, nil}},
+		Buffer:        settings.Buffer{Cores: 1, Memory: gib / 4},
+		StartPort:     25000,
+		Options:       []string{"-v /a:/a"},
+		ImageReplicas: 3,
+		ImageDisk:     90,
 	}
 	want := `{
   "type": {
@@ -165,6 +189,9 @@ func TestFormatReadsWell(t *testing.T) {
   },
 
   "start_port_num": 25000,
+
+  "image_replicas": 3,
+  "image_disk_percent": 90,
 
   "additional_options": [
     "-v /a:/a"
@@ -219,6 +246,9 @@ func drawSettings(t *rapid.T) settings.Settings {
 		Buffer:    settings.Buffer{Cores: rapid.IntRange(0, 9).Draw(t, "cores"), Memory: memory.Draw(t, "memory")},
 		StartPort: rapid.Uint16Range(1, 65535).Draw(t, "port"),
 		Options:   none(rapid.SliceOfN(rapid.String(), 0, 4).Draw(t, "options")),
+
+		ImageReplicas: rapid.IntRange(1, 100).Draw(t, "replicas"),
+		ImageDisk:     rapid.IntRange(1, 100).Draw(t, "disk"),
 	}
 }
 

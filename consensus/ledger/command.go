@@ -11,7 +11,7 @@ import (
 
 // Version is the newest version of commands and snapshots that this ledger
 // reads, and the one it writes.
-const Version = 1
+const Version = 2
 
 // Command is one entry of the log: a request ID and exactly one of the verbs.
 type Command struct {
@@ -29,6 +29,12 @@ type Command struct {
 	Configure *settings.Settings `json:"configure,omitempty"`
 	AddToken  *Token             `json:"addToken,omitempty"`
 	UseToken  *UseToken          `json:"useToken,omitempty"`
+	Claim     *Claim             `json:"claim,omitempty"`
+	Unclaim   *Unclaim           `json:"unclaim,omitempty"`
+	NameImage *NameImage         `json:"nameImage,omitempty"`
+	Merge     *Merge             `json:"merge,omitempty"`
+	Unname    *Unname            `json:"unname,omitempty"`
+	Evict     *Evict             `json:"evict,omitempty"`
 }
 
 // Encode writes a command for the log.
@@ -66,8 +72,13 @@ type Observe struct {
 	Closed     string       `json:"closed,omitempty"`
 	Containers []Outsider   `json:"containers,omitempty"`
 	Ports      []sched.Port `json:"ports,omitempty"` // that processes listen on
-	// Images are the references and IDs of the images that its engine has.
-	Images []string `json:"images,omitempty"`
+	// Images are those that its engine has, by ID.
+	Images []Holding `json:"holdings,omitempty"`
+	// Seen is how far in the log the node was when it began to list.
+	Seen uint64 `json:"seen,omitempty"`
+	// Store says how images are read from its engine: "overlay2", "containerd", or
+	// "engine API" and why.
+	Store string `json:"store,omitempty"`
 }
 
 // Outsider is a container that was not made through the cluster. It counts as
@@ -76,6 +87,7 @@ type Outsider struct {
 	ID      string      `json:"id"`
 	Name    string      `json:"name"`
 	Image   string      `json:"image"`
+	ImageID string      `json:"imageID,omitempty"`
 	Created time.Time   `json:"created,omitzero"`
 	Grant   sched.Grant `json:"grant"`
 }
@@ -85,8 +97,10 @@ type Reserve struct {
 	Placement string `json:"placement"` // the ID to give it
 	Name      string `json:"name"`      // the container's name, unique in the cluster
 	Image     string `json:"image"`
-	Type      string `json:"type,omitempty"` // name of the instance type, if it was made from one
-	Owner     string `json:"owner,omitempty"`
+	// ImageID is what Image must still stand for; empty: whatever it does.
+	ImageID string `json:"imageID,omitempty"`
+	Type    string `json:"type,omitempty"` // name of the instance type, if it was made from one
+	Owner   string `json:"owner,omitempty"`
 	// Request is what it needs, Candidates the IDs of the nodes to try, best first.
 	Request    sched.Request `json:"request"`
 	Candidates []string      `json:"candidates"`
@@ -132,6 +146,8 @@ type Result struct {
 	Refusal *Refusal `json:"refusal,omitempty"`
 	// Placement is the placement reserved, confirmed or renamed.
 	Placement *Placement `json:"placement,omitempty"`
+	// Image is the name claimed, or given.
+	Image *Image `json:"image,omitempty"`
 }
 
 // Refusal is the ledger's no, in words for a person.

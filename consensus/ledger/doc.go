@@ -1,6 +1,6 @@
 // Package ledger is the record of who holds what in the cluster: the nodes and
 // their capacity, the placements and what each is granted, container names,
-// join tokens and the cluster's settings.
+// image names and who has the images, join tokens and the cluster's settings.
 //
 //	l := ledger.New()
 //	data, _ := ledger.Encode(ledger.Command{ID: "r1", Reserve: &ledger.Reserve{…}})

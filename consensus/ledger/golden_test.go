@@ -85,7 +85,8 @@ func difference(old, now string) string {
 func state(l *Ledger) string {
 	var b strings.Builder
 	set := l.Settings()
-	fmt.Fprintf(&b, "settings: buffer %d cores, %d bytes; ports from %d\n", set.Buffer.Cores, set.Buffer.Memory, set.StartPort)
+	fmt.Fprintf(&b, "settings: buffer %d cores, %d bytes; ports from %d; images on %d hosts, up to %d percent of a disk\n",
+		set.Buffer.Cores, set.Buffer.Memory, set.StartPort, set.ImageReplicas, set.ImageDisk)
 	for _, n := range l.Nodes() {
 		h := l.Host(n.Node)
 		held := describe(n, &h.Held)
@@ -108,6 +109,7 @@ func state(l *Ledger) string {
 	for _, id := range l.expired {
 		fmt.Fprintf(&b, "expired: %s\n", id)
 	}
+	imageState(&b, l)
 	return b.String()
 }
 
@@ -132,4 +134,34 @@ func placementWords(l *Ledger, p *Placement) string {
 		words += fmt.Sprintf(", port %d:%d/%s", b.Host, b.Container, b.Proto)
 	}
 	return words
+}
+
+func imageState(b *strings.Builder, l *Ledger) {
+	for _, i := range l.Images() {
+		at := fmt.Sprintf("on %q at %s", l.nodeName(i.Node), i.Created.Format(time.TimeOnly))
+		if i.ID == "" {
+			fmt.Fprintf(b, "image %s is claimed by %s %s\n", i.Name, i.Claim, at)
+			continue
+		}
+		fmt.Fprintf(b, "image %s is %s: %d bytes, made %s", i.Name, i.ID, i.Size(), at)
+		if i.Owner != "" {
+			fmt.Fprintf(b, " by %s", i.Owner)
+		}
+		b.WriteString("\n")
+	}
+	for _, n := range l.Nodes() {
+		for _, h := range n.Observed.Images {
+			fmt.Fprintf(b, "%s has %s %v", n.Name, h.ID, h.Names)
+			if h.Index > 0 {
+				b.WriteString(", as the ledger was told")
+			}
+			b.WriteString("\n")
+		}
+		for _, h := range n.evicted {
+			fmt.Fprintf(b, "%s may remove %s\n", n.Name, h.ID)
+		}
+	}
+	for _, r := range l.removals {
+		fmt.Fprintf(b, "removal of %q from %s on %v\n", r.Name, r.ID, r.Nodes)
+	}
 }

@@ -57,11 +57,19 @@ func (r *replicas) command(t *rapid.T, c Command) {
 // apply applies an entry to both replicas, and checks what it granted.
 func (r *replicas) apply(t *rapid.T, data []byte) Result {
 	r.index++
-	before := heldOf(r.a)
+	before, images := heldOf(r.a), imagesOf(r.a)
+	snapshot := r.a.Snapshot()
+	frozen := written(t, snapshot)
 	known := len(r.a.placements)
 	got, want := r.a.Apply(r.index, r.at, data), r.b.Apply(r.index, r.at, data)
 	if !bytes.Equal(marshal(t, got), marshal(t, want)) {
 		t.Fatalf("%s: one replica answers %s, the other %s", data, marshal(t, got), marshal(t, want))
+	}
+	if now := written(t, snapshot); !bytes.Equal(now, frozen) {
+		t.Fatalf("%s changed a snapshot from\n%s\nto\n%s", data, frozen, now)
+	}
+	if got.Refusal == nil {
+		images.keptBy(t, r.a, data)
 	}
 	if len(r.a.placements) > known {
 		before.free(t, got.Placement)
@@ -86,11 +94,7 @@ func (r *replicas) garbage(t *rapid.T) {
 }
 
 func (r *replicas) restore(t *rapid.T) {
-	var snapshot bytes.Buffer
-	if _, err := r.a.Snapshot().WriteTo(&snapshot); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.b.Restore(&snapshot); err != nil {
+	if err := r.b.Restore(bytes.NewReader(written(t, r.a.Snapshot()))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -98,12 +102,17 @@ func (r *replicas) restore(t *rapid.T) {
 func (r *replicas) agree(t *rapid.T) {
 	consistent(t, r.a)
 	consistent(t, r.b)
-	var a, b bytes.Buffer
-	_, errA := r.a.Snapshot().WriteTo(&a)
-	_, errB := r.b.Snapshot().WriteTo(&b)
-	if errA != nil || errB != nil || !bytes.Equal(a.Bytes(), b.Bytes()) {
-		t.Fatalf("one replica holds %s\nthe other %s (%v, %v)", &a, &b, errA, errB)
+	if a, b := written(t, r.a.Snapshot()), written(t, r.b.Snapshot()); !bytes.Equal(a, b) {
+		t.Fatalf("one replica holds %s\nthe other %s", a, b)
 	}
+}
+
+func written(t *rapid.T, s Snapshot) []byte {
+	var b bytes.Buffer
+	if _, err := s.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func marshal(t *rapid.T, r Result) []byte {
@@ -117,6 +126,7 @@ func marshal(t *rapid.T, r Result) []byte {
 func drawCommand(t *rapid.T) Command {
 	c := rapid.SampledFrom([]func(*rapid.T) Command{
 		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawConfigure, drawToken,
+		drawImageCommand, drawImageCommand, drawImageCommand, drawImageCommand,
 	}).Draw(t, "verb")(t)
 	if rapid.Bool().Draw(t, "with an ID") {
 		c.ID = pool(t, "request", "r", 40)
@@ -174,7 +184,9 @@ func drawReserve(t *rapid.T) Command {
 			Proto: rapid.SampledFrom([]string{"tcp", "tcp", "udp", "TCP"}).Draw(t, "proto"),
 		})
 	}
+	image := rapid.SampledFrom([]string{"", "", "sha256:aaaa1"}).Draw(t, "image")
 	return Command{Reserve: &Reserve{
+		Image: "web:1", ImageID: image,
 		Placement: pool(t, "placement", "p", 9), Name: pool(t, "name", "web", 6), Request: r,
 		Candidates: rapid.Permutation([]string{"n1", "n2", "n3"}).Draw(t, "candidates"),
 	}}
@@ -195,6 +207,7 @@ func drawRename(t *rapid.T) Command {
 func drawConfigure(t *rapid.T) Command {
 	s := withBuffer(rapid.IntRange(-1, 2).Draw(t, "buffer"))
 	s.StartPort = rapid.SampledFrom([]uint16{0, 25000, 25003, 65534}).Draw(t, "first port")
+	s.ImageReplicas = rapid.IntRange(-1, 3).Draw(t, "replicas")
 	return Command{Configure: s}
 }
 

@@ -99,6 +99,7 @@ func consistent(t fataler, l *Ledger) {
 		t.Fatalf("names: %v are kept, %v would be right", l.names, names)
 	}
 	summed(t, l)
+	consistentImages(t, l)
 	if len(l.memos.order) != len(l.memos.byID) || len(l.memos.order) > maxMemos || len(l.expired) > maxExpired {
 		t.Fatalf("%d and %d memos, %d expired", len(l.memos.order), len(l.memos.byID), len(l.expired))
 	}
@@ -175,6 +176,11 @@ func FuzzApply(f *testing.F) {
 		place("p3", "db", sched.Request{MilliCPU: 1000, Ports: []sched.PortWish{{Proto: "udp"}}}),
 		{ID: "r1", Release: &Release{Placement: "p1", Expired: true}}, {Rename: &Rename{Placement: "p1", Name: "x"}},
 		{Configure: withBuffer(2)}, {AddToken: &Token{Hash: "h", Uses: 1}}, {UseToken: &UseToken{Hash: "h"}},
+		{ID: "r2", Claim: &Claim{Claim: "c1", Name: "x:1", Node: "n1"}}, {Unclaim: &Unclaim{Claim: "c"}},
+		{NameImage: &NameImage{Claim: "c", Image: Image{Name: "making:1", ID: "sha256:e1", Node: "n1", Layers: []Layer{{"sha256:l1", 3}}}}},
+		{Merge: &Merge{Node: "n2", Images: []Image{{Name: "debian:12", ID: "sha256:d1"}}}},
+		{Unname: &Unname{Name: "debian:12", ID: "sha256:d1", Force: true}}, {Evict: &Evict{Node: "n2", ID: "sha256:d1"}},
+		{Observe: &Observe{Node: "n2", Seen: 3, Images: []Holding{has("sha256:f1", "debian:12")}}},
 	} {
 		data, err := Encode(c)
 		if err != nil {

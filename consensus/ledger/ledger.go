@@ -12,6 +12,7 @@ import (
 const (
 	maxMemos   = 4096
 	maxExpired = 1024
+	maxEvicted = 256 // of a node
 )
 
 // Ledger is one replica's state. It has no lock: see the package comment.
@@ -24,9 +25,13 @@ type Ledger struct {
 	names      map[string]string // container name → placement ID
 	containers map[string]string // container ID → placement ID
 	ports      ports
-	tokens     map[string]Token // by hash
-	memos      memory           // results by request ID
-	expired    []string         // placements released without a container, oldest first
+	tokens     map[string]Token           // by hash
+	memos      memory                     // results by request ID
+	images     map[string]*Image          // by name
+	named      map[string][]string        // names by image ID, sorted
+	holders    map[string]map[string]bool // nodes that have it, by image ID
+	removals   []Removal                  // oldest first; appended to or replaced, not changed
+	expired    []string                   // placements released without a container, oldest first
 }
 
 // Node is a machine of the cluster. What is exported of it is never changed once
@@ -35,6 +40,9 @@ type Ledger struct {
 type Node struct {
 	Register
 	Observed Observe
+	// evicted are copies that it was allowed to remove since it listed its images,
+	// each with its place in the log, oldest first; replaced, not changed.
+	evicted []Holding
 
 	host *sched.Host
 	held map[string]*Placement
@@ -48,6 +56,7 @@ type Placement struct {
 	Name      string        `json:"name"`
 	Container string        `json:"container,omitempty"` // empty until the holder confirmed it
 	Image     string        `json:"image"`
+	ImageID   string        `json:"imageID,omitempty"`
 	Type      string        `json:"type,omitempty"`
 	Owner     string        `json:"owner,omitempty"`
 	Request   sched.Request `json:"request"`
@@ -65,6 +74,9 @@ func New() *Ledger {
 		containers: map[string]string{},
 		ports:      newPorts(),
 		tokens:     map[string]Token{},
+		images:     map[string]*Image{},
+		named:      map[string][]string{},
+		holders:    map[string]map[string]bool{},
 		memos:      memory{byID: map[string]memo{}},
 	}
 }
@@ -86,7 +98,7 @@ func (l *Ledger) Apply(index uint64, at time.Time, data []byte) Result {
 	}
 	result := l.apply(&c, at)
 	if c.ID != "" {
-		l.memos.add(memo{ID: c.ID, Refusal: result.Refusal, Placement: result.placementID()})
+		l.memos.add(newMemo(c.ID, result))
 	}
 	return result
 }
@@ -112,45 +124,23 @@ func (l *Ledger) apply(c *Command, at time.Time) Result {
 	case c.UseToken != nil:
 		return l.useToken(c.UseToken, at)
 	}
+	return l.applyImages(c, at)
+}
+
+func (l *Ledger) applyImages(c *Command, at time.Time) Result {
+	switch {
+	case c.Claim != nil:
+		return l.claim(c.Claim, at)
+	case c.Unclaim != nil:
+		return l.unclaim(c.Unclaim)
+	case c.NameImage != nil:
+		return l.nameImage(c.NameImage, at)
+	case c.Merge != nil:
+		return l.merge(c.Merge, at)
+	case c.Unname != nil:
+		return l.unname(c.Unname)
+	case c.Evict != nil:
+		return l.evict(c.Evict)
+	}
 	return refuse(Invalid, "the command has no verb that this node knows: upgrade ddocker on it")
-}
-
-func (r Result) placementID() string {
-	if r.Placement == nil {
-		return ""
-	}
-	return r.Placement.ID
-}
-
-// memo is the result of a request that may be sent again.
-type memo struct {
-	ID        string   `json:"id"`
-	Refusal   *Refusal `json:"refusal,omitempty"`
-	Placement string   `json:"placement,omitempty"`
-}
-
-// memory keeps the newest maxMemos memos.
-type memory struct {
-	byID  map[string]memo
-	order []string // oldest first
-}
-
-func (m *memory) add(one memo) {
-	m.byID[one.ID] = one
-	m.order = append(m.order, one.ID)
-	if len(m.order) > maxMemos {
-		delete(m.byID, m.order[0])
-		m.order = m.order[1:]
-	}
-}
-
-func (l *Ledger) recall(m memo) Result {
-	if m.Placement == "" {
-		return Result{Refusal: m.Refusal}
-	}
-	p := l.placements[m.Placement]
-	if p == nil {
-		return refuse(Gone, "the container that this request made has been removed since")
-	}
-	return Result{Placement: p}
 }

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
 	"ddocker/sched"
+	"ddocker/settings"
 )
 
 // start is when the histories of these tests begin.
@@ -147,6 +147,18 @@ func TestCommandsThatMakeNoSenseAreRefusedAndChangeNothing(t *testing.T) {
 		"unknown protocol":    place("p2", "a", tcp("TCP")),
 		"renamed to nothing":  {Rename: &Rename{Placement: "p1"}},
 		"negative buffer":     {Configure: withBuffer(-1)},
+		"negative replicas":   {Configure: &settings.Settings{ImageReplicas: -1}},
+		"a disk over-full":    {Configure: &settings.Settings{ImageDisk: 101}},
+		"no claim":            {Claim: &Claim{Name: "web:1", Node: "n1"}},
+		"a claim of no name":  {Claim: &Claim{Claim: "c", Node: "n1"}},
+		"a claim by nobody":   {Claim: &Claim{Claim: "c", Name: "web:1"}},
+		"a name of no image":  {NameImage: &NameImage{Image: Image{Name: "web:1", Node: "n1"}}},
+		"an image nowhere":    {NameImage: &NameImage{Image: Image{Name: "web:1", ID: "sha256:a"}}},
+		"nobody's images":     {Merge: &Merge{Node: "n9"}},
+		"no such image":       {Unname: &Unname{Name: "web:1", ID: "sha256:a"}},
+		"nothing to unname":   {Unname: &Unname{}},
+		"nothing to evict":    {Evict: &Evict{Node: "n1", ID: "sha256:a"}},
+		"evicted by nobody":   {Evict: &Evict{Node: "n9", ID: "sha256:a"}},
 		"no such placement":   {Confirm: &Confirm{Placement: "p9"}},
 		"nothing to rename":   {Rename: &Rename{Placement: "p9", Name: "a"}},
 		"no such node":        {Observe: &Observe{Node: "n9"}},
@@ -169,7 +181,7 @@ func TestCommandsThatMakeNoSenseAreRefusedAndChangeNothing(t *testing.T) {
 }
 
 func TestEntriesOfAnotherVersionAreRefused(t *testing.T) {
-	for _, entry := range []string{"", "null", "[]", "{", `{"v":0,"release":{}}`, `{"v":2,"release":{}}`, `{"v":-1}`, `{"v":1}`} {
+	for _, entry := range []string{"", "null", "[]", "{", `{"v":0,"release":{}}`, `{"v":3,"release":{}}`, `{"v":-1}`, `{"v":1}`} {
 		if r := New().Apply(1, start(), []byte(entry)); r.Refusal == nil || r.Refusal.Code != Invalid {
 			t.Errorf("%q: got %+v", entry, r)
 		}
@@ -191,20 +203,6 @@ func TestAResultSurvivesItsJSON(t *testing.T) {
 		if again, err := json.Marshal(got); err != nil || !bytes.Equal(again, data) {
 			t.Errorf("got %s, %v; want %s", again, err, data)
 		}
-	}
-}
-
-func TestANodeHasTheImagesItListsInAnyOrder(t *testing.T) {
-	l := twoHosts(t)
-	images := []string{"z:1", "a:1", "m:1"}
-	must(t, l, Command{Observe: &Observe{Node: "n1", Images: slices.Clone(images)}})
-	for _, ref := range images {
-		if !l.Node("n1").HasImage(ref) {
-			t.Errorf("%s is not found", ref)
-		}
-	}
-	if l.Node("n1").HasImage("b:1") {
-		t.Error("an image is found that is not there")
 	}
 }
 

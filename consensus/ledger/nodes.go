@@ -18,11 +18,12 @@ func (l *Ledger) register(c *Register) Result {
 	if uuid, twice := twin(c.Capacity.Cards); twice {
 		return refuse(Invalid, "node %s has two GPUs with the UUID %q", c.Name, uuid)
 	}
-	n := &Node{Register: *c, held: map[string]*Placement{}}
+	n := Node{held: map[string]*Placement{}}
 	if old := l.nodes[c.Node]; old != nil {
-		n.Observed, n.held = old.Observed, old.held
+		n = *old
 	}
-	l.put(n)
+	n.Register = *c
+	l.put(&n)
 	return Result{}
 }
 
@@ -43,10 +44,14 @@ func (l *Ledger) observe(c *Observe) Result {
 	if old == nil {
 		return refuse(Unknown, "node %s is not in the cluster", c.Node)
 	}
+	images := l.observeImages(old, c)
 	n := *old
-	slices.Sort(c.Images) // see HasImage
 	n.Observed = *c
+	n.Observed.Images = old.Observed.Images
+	n.evicted = n.evictedSince(c.Seen)
 	l.put(&n)
+	l.setHoldings(c.Node, images)
+	l.forgetLost(old.Observed.Images)
 	return Result{}
 }
 
@@ -54,7 +59,11 @@ func (l *Ledger) configure(s *settings.Settings) Result {
 	if s.Buffer.Cores < 0 || s.Buffer.Memory < 0 {
 		return refuse(Invalid, "a host cannot keep a negative amount for itself")
 	}
-	l.settings = *s
+	whole := s.Complete()
+	if whole.ImageReplicas < 1 || whole.ImageDisk < 1 || whole.ImageDisk > 100 {
+		return refuse(Invalid, "images need at least 1 host and from 1 to 100 percent of its disk")
+	}
+	l.settings = whole
 	for _, n := range l.nodes {
 		n.host.Buffer = l.buffer()
 	}

@@ -17,6 +17,9 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 	if r := l.nameTaken(c.Name, ""); r != nil {
 		return Result{Refusal: r}
 	}
+	if r := l.imageChanged(c); r != nil {
+		return Result{Refusal: r}
+	}
 	misfit := sched.Misfit{Request: &c.Request}
 	for _, id := range c.Candidates {
 		n := l.nodes[id]
@@ -29,13 +32,26 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 			continue
 		}
 		p := &Placement{
-			ID: c.Placement, Node: id, Name: c.Name, Image: c.Image, Type: c.Type, Owner: c.Owner,
+			ID: c.Placement, Node: id, Name: c.Name, Image: c.Image, ImageID: c.ImageID, Type: c.Type, Owner: c.Owner,
 			Request: c.Request, Grant: *grant, Created: at.UTC(),
 		}
 		l.hold(n, p)
 		return Result{Placement: p}
 	}
 	return refuse(Full, "%s", misfit.Error())
+}
+
+// imageChanged refuses a reservation whose image went, or came to mean another,
+// since it was looked up.
+func (l *Ledger) imageChanged(c *Reserve) *Refusal {
+	if c.ImageID == "" {
+		return nil
+	}
+	found, refusal := l.FindImage(c.Image)
+	if refusal == nil && found.ID != c.ImageID {
+		return &Refusal{Unknown, "No such image: " + c.Image + " (its name was given to another meanwhile: try again)"}
+	}
+	return refusal
 }
 
 // hold stands a new placement in the ledger.

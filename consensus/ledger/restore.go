@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Restore replaces the ledger's state by a snapshot's. On an error the state is
@@ -32,13 +33,17 @@ func (l *Ledger) Restore(r io.Reader) error {
 }
 
 func (l *Ledger) readHead(h *head) error {
-	if h.Nodes < 0 || h.Placements < 0 || h.Memos < 0 {
+	if h.Nodes < 0 || h.Placements < 0 || h.Memos < 0 || h.Images < 0 {
 		return errors.New("its head counts fewer than nothing")
 	}
 	if refused := l.configure(&h.Settings).Refusal; refused != nil {
 		return refused
 	}
 	l.index, l.expired = h.Index, newest(h.Expired)
+	for _, r := range h.Removals {
+		r.Nodes = slices.Compact(slices.Sorted(slices.Values(r.Nodes)))
+		l.addRemoval(r)
+	}
 	for _, t := range h.Tokens {
 		l.tokens[t.Hash] = t
 	}
@@ -61,6 +66,11 @@ func (l *Ledger) readRecords(in *json.Decoder, h *head) error {
 			return err
 		}
 	}
+	for range h.Images {
+		if err := l.readImage(in); err != nil {
+			return err
+		}
+	}
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more follows than its head counts")
 	}
@@ -79,8 +89,9 @@ func (l *Ledger) readNode(in *json.Decoder) error {
 		return refused
 	}
 	n := *l.nodes[r.Register.Node]
-	n.Observed = r.Observed
+	n.Observed, n.evicted = r.Observed, r.Evicted
 	l.put(&n)
+	l.setHoldings(n.Node, sortHoldings(r.Observed.Images))
 	return nil
 }
 
@@ -111,5 +122,22 @@ func (l *Ledger) readMemo(in *json.Decoder) error {
 		return fmt.Errorf("the result of request %q is in it twice, or nobody's", m.ID)
 	}
 	l.memos.add(m)
+	return nil
+}
+
+func (l *Ledger) readImage(in *json.Decoder) error {
+	var i Image
+	if err := in.Decode(&i); err != nil {
+		return err
+	}
+	if !exactName(i.Name) || l.images[i.Name] != nil {
+		return fmt.Errorf("image %q is in it twice, or has no name", i.Name)
+	}
+	if (i.ID == "") == (i.Claim == "") {
+		return fmt.Errorf("image %s is neither made nor being made", i.Name)
+	}
+	if l.images[i.Name] = &i; i.ID != "" {
+		l.addName(&i)
+	}
 	return nil
 }

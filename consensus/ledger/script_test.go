@@ -14,20 +14,28 @@ import (
 // script carries out the commands of a golden history:
 //
 //	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
-//	observe NODE [closed=WORD] [port=N/PROTO]… [image=REF]… [outsider=ID:NAME:CORES:MEMORY:GPU]…
-//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME]
+//	observe NODE [closed=WORD] [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
+//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE]
 //	confirm PLACEMENT CONTAINER
 //	release PLACEMENT [expired]
 //	rename PLACEMENT NAME
-//	configure [buffer=CORES:MEMORY] [start=PORT]
+//	configure [buffer=CORES:MEMORY] [start=PORT] [replicas=N] [disk=PERCENT]
 //	token HASH USES MINUTES
 //	use HASH
+//	claim CLAIM NAME on=NODE [owner=WORD]
+//	unclaim CLAIM
+//	name NAME IMAGE [on=NODE] [claim=CLAIM] [owner=WORD] [layers=CHAIN:SIZE[,…]]
+//	merge NODE has=IMAGE[,NAME…]… [layers=CHAIN:SIZE[,…]]
+//	unname NAME IMAGE [force]
+//	evict NODE IMAGE
 //	raw TEXT             an entry of these very bytes
 //	resolve REF
+//	find REF             the image that is meant
 //	wait MINUTES         the leader's clock goes on
 //	restart              the replica is replaced by one restored from its snapshot
 //
-// Commands take id=REQUEST. In a word "_" stands for a space.
+// Commands take id=REQUEST. In a word "_" stands for a space. IMAGE is what follows
+// "sha256:" in an ID. A list that is late by N was begun N entries ago.
 type script struct {
 	t      *testing.T
 	ledger *Ledger
@@ -39,10 +47,11 @@ type args struct {
 	t     *testing.T
 	words []string
 	keys  map[string][]string
+	index uint64 // of the last entry
 }
 
 func (s *script) run(words []string) string {
-	a := args{t: s.t, keys: map[string][]string{}}
+	a := args{t: s.t, keys: map[string][]string{}, index: s.ledger.Index()}
 	for _, w := range words[1:] {
 		w = strings.ReplaceAll(w, "_", " ")
 		if key, value, ok := strings.Cut(w, "="); ok && words[0] != "raw" {
@@ -56,6 +65,8 @@ func (s *script) run(words []string) string {
 		return s.apply([]byte(strings.Join(a.words, " ")))
 	case "resolve":
 		return s.resolve(a.word(0))
+	case "find":
+		return s.find(a.word(0))
 	case "wait":
 		s.at = s.at.Add(time.Duration(a.number(a.word(0))) * time.Minute)
 		return "it is " + s.at.Format(time.TimeOnly)
@@ -77,6 +88,8 @@ func (s *script) apply(data []byte) string {
 		return "refused, " + string(r.Refusal.Code) + ": " + r.Refusal.Message
 	case r.Placement != nil:
 		return "ok: " + r.Placement.ID
+	case r.Image != nil:
+		return "ok: " + r.Image.Name
 	}
 	return "ok"
 }
@@ -87,6 +100,21 @@ func (s *script) resolve(ref string) string {
 		return "refused, " + string(refused.Code) + ": " + refused.Message
 	}
 	return target.Name + " on " + s.ledger.Node(target.Node).Name + ", container " + strconv.Quote(target.Container)
+}
+
+func (s *script) find(ref string) string {
+	found, refused := s.ledger.FindImage(ref)
+	if refused != nil {
+		return "refused, " + string(refused.Code) + ": " + refused.Message
+	}
+	words := found.ID
+	if found.Name != "" {
+		words += " by the name " + found.Name
+	}
+	if found.Node != "" {
+		words += " on " + s.ledger.Node(found.Node).Name
+	}
+	return words
 }
 
 func (s *script) restarted() *Ledger {
@@ -109,6 +137,9 @@ func (a args) command(verb string) Command {
 			Placement: a.word(0), Name: a.word(1), Image: "debian",
 			Request: a.request(), Candidates: strings.Split(a.key("on"), ","),
 		}
+		if at := strings.LastIndexByte(a.key("from"), ':'); at >= 0 {
+			c.Reserve.Image, c.Reserve.ImageID = a.key("from")[:at], imageID(a.key("from")[at+1:])
+		}
 	case "confirm":
 		c.Confirm = &Confirm{a.word(0), a.word(1)}
 	case "release":
@@ -123,7 +154,7 @@ func (a args) command(verb string) Command {
 	case "use":
 		c.UseToken = &UseToken{a.word(0)}
 	default:
-		a.t.Fatalf("no such command: %s", verb)
+		a.imageCommand(verb, &c)
 	}
 	return c
 }
@@ -139,18 +170,18 @@ func (a args) register() *Register {
 }
 
 func (a args) observe() *Observe {
-	o := &Observe{Node: a.word(0), Closed: a.key("closed"), Images: a.keys["image"]}
+	o := &Observe{Node: a.word(0), Closed: a.key("closed"), Images: a.holdings(), Seen: a.index - uint64(a.number(a.key("late")))}
 	for _, text := range a.keys["port"] {
 		number, proto, _ := strings.Cut(text, "/")
 		o.Ports = append(o.Ports, sched.Port{Number: uint16(a.number(number)), Proto: proto})
 	}
 	for _, text := range a.keys["outsider"] {
-		f := append(strings.Split(text, ":"), "", "", "", "")
+		f := append(strings.Split(text, ":"), "", "", "", "", "")
 		g := sched.Grant{Cores: a.cores(f[2]), Memory: a.number(f[3])}
 		if f[4] != "" {
 			g.GPUs = []string{f[4]}
 		}
-		o.Containers = append(o.Containers, Outsider{ID: f[0], Name: f[1], Image: "debian", Grant: g})
+		o.Containers = append(o.Containers, Outsider{ID: f[0], Name: f[1], Image: "debian", ImageID: imageID(f[5]), Grant: g})
 	}
 	return o
 }
@@ -185,6 +216,7 @@ func (a args) settings() *settings.Settings {
 	if first := a.number(a.key("start")); first > 0 {
 		set.StartPort = uint16(first)
 	}
+	set.ImageReplicas, set.ImageDisk = int(a.number(a.key("replicas"))), int(a.number(a.key("disk")))
 	return &set
 }
 

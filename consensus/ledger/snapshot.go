@@ -19,6 +19,7 @@ type Snapshot struct {
 	nodes      []*Node
 	placements []*Placement
 	memos      []memo
+	images     []*Image
 }
 
 // head is a snapshot's first record: its version, how many records follow, and
@@ -32,11 +33,14 @@ type head struct {
 	Nodes      int               `json:"nodes"`
 	Placements int               `json:"placements"`
 	Memos      int               `json:"memos"`
+	Images     int               `json:"images,omitempty"`
+	Removals   []Removal         `json:"removals,omitempty"`
 }
 
 type nodeRecord struct {
-	Register Register `json:"register"`
-	Observed Observe  `json:"observed"`
+	Register Register  `json:"register"`
+	Observed Observe   `json:"observed"`
+	Evicted  []Holding `json:"evicted,omitempty"`
 }
 
 // Snapshot copies the ledger's index of itself, not the records: the cost is a
@@ -45,6 +49,7 @@ func (l *Ledger) Snapshot() Snapshot {
 	s := Snapshot{
 		nodes:      slices.SortedFunc(maps.Values(l.nodes), func(a, b *Node) int { return cmp.Compare(a.Node, b.Node) }),
 		placements: slices.SortedFunc(maps.Values(l.placements), func(a, b *Placement) int { return cmp.Compare(a.ID, b.ID) }),
+		images:     l.Images(),
 	}
 	for _, id := range l.memos.order {
 		s.memos = append(s.memos, l.memos.byID[id])
@@ -53,25 +58,29 @@ func (l *Ledger) Snapshot() Snapshot {
 	s.head = head{
 		Version: Version, Index: l.index, Settings: l.settings, Tokens: tokens, Expired: slices.Clone(l.expired),
 		Nodes: len(s.nodes), Placements: len(s.placements), Memos: len(s.memos),
+		Images: len(s.images), Removals: l.removals,
 	}
 	return s
 }
 
 // WriteTo writes the snapshot as one JSON record a line: the head, then nodes,
-// placements and remembered results. Equal states write equal bytes.
+// placements, remembered results and images. Equal states write equal bytes.
 func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	count := &counter{w: w}
 	buffered := bufio.NewWriterSize(count, 64<<10)
 	out := json.NewEncoder(buffered)
 	err := out.Encode(s.head)
 	for _, n := range s.nodes {
-		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed}))
+		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed, n.evicted}))
 	}
 	for _, p := range s.placements {
 		err = errors.Join(err, out.Encode(p))
 	}
 	for i := range s.memos {
 		err = errors.Join(err, out.Encode(&s.memos[i]))
+	}
+	for _, i := range s.images {
+		err = errors.Join(err, out.Encode(i))
 	}
 	if err = errors.Join(err, buffered.Flush()); err != nil {
 		return count.n, fmt.Errorf("write ledger snapshot: %w", err)

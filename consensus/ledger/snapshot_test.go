@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,9 +30,10 @@ func full(t testing.TB) *Ledger {
 	c.ID = "r1"
 	must(t, l, c)
 	must(t, l, place("p2", "<b>&\u2028", sched.Request{Cores: sched.CPUs(3)}))
-	must(t, l, Command{Observe: &Observe{Node: "n2", Images: []string{"debian"}, Ports: []sched.Port{{Number: 22, Proto: "tcp"}},
+	must(t, l, Command{Observe: &Observe{Node: "n2", Images: []Holding{has("sha256:d1", "debian:12")}, Ports: []sched.Port{{Number: 22, Proto: "tcp"}},
 		Containers: []Outsider{{ID: "x", Name: "db", Grant: sched.Grant{MilliCPU: 500}}}}})
 	must(t, l, Command{Release: &Release{Placement: "p0", Expired: true}})
+	withImages(t, l)
 	return l
 }
 
@@ -45,13 +47,25 @@ func TestASnapshotIsUnchangedByLaterCommands(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	must(t, l, Command{Configure: withBuffer(0)})
+	must(t, l, Command{Configure: &settings.Settings{ImageReplicas: 1}})
+	for _, c := range []Command{
+		{NameImage: &NameImage{Claim: "c", Image: Image{Name: "making:1", ID: "sha256:e1", Node: "n1"}}},
+		{NameImage: &NameImage{Image: Image{Name: "debian:old", ID: "sha256:d1", Node: "n2"}}},
+		{Unname: &Unname{Name: "web:1", ID: "sha256:e1"}},
+		{Evict: &Evict{Node: "n1", ID: "sha256:d1"}},
+		{Observe: &Observe{Node: "n1", Seen: l.Index() + 9}},
+	} {
+		must(t, l, c)
+	}
 	must(t, l, Command{UseToken: &UseToken{Hash: "h"}})
 	must(t, l, Command{Rename: &Rename{Placement: "p1", Name: "other"}})
 	must(t, l, Command{Observe: &Observe{Node: "n2", Closed: "drained"}})
 	must(t, l, Command{Release: &Release{Placement: "p2", Expired: true}})
 	writing.Wait()
-	if !bytes.Equal(got.Bytes(), want) {
+	if _, err := s.WriteTo(&got); err != nil {
+		t.Error(err)
+	}
+	if want = slices.Concat(want, want); !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("got  %s\nwant %s", &got, want)
 	}
 }
@@ -102,6 +116,7 @@ func TestAHostileSnapshotIsRefused(t *testing.T) {
 		n1 = `{"register":{"node":"n1","name":"gpu1","capacity":{"cores":"0-3"}}}`
 		p1 = `{"id":"p1","node":"n1","name":"web"}`
 		m1 = `{"id":"r1"}`
+		i1 = `{"name":"web:1","id":"sha256:a"}`
 	)
 	head := func(nodes, placements, memos int) string {
 		return fmt.Sprintf(`{"v":1,"nodes":%d,"placements":%d,"memos":%d}`, nodes, placements, memos)
@@ -110,7 +125,7 @@ func TestAHostileSnapshotIsRefused(t *testing.T) {
 		"nothing":             "",
 		"null":                "null",
 		"no version":          "{}",
-		"newer version":       `{"v":2}`,
+		"newer version":       `{"v":3}`,
 		"negative nodes":      head(-1, 0, 0),
 		"negative placements": head(0, -1, 0),
 		"negative memos":      head(0, 0, -1),
@@ -129,6 +144,15 @@ func TestAHostileSnapshotIsRefused(t *testing.T) {
 		"placement of no ID":  head(1, 1, 0) + n1 + `{"name":"web","node":"n1"}`,
 		"memo twice":          head(0, 0, 2) + m1 + m1,
 		"nobody's memo":       head(0, 0, 1) + "{}",
+		"negative images":     `{"v":2,"images":-1}`,
+		"image twice":         `{"v":2,"images":2}` + i1 + i1,
+		"nameless image":      `{"v":2,"images":1}{"id":"sha256:a"}`,
+		"image in odd form":   `{"v":2,"images":1}` + strings.Replace(i1, "web:1", "web", 1),
+		"image of no ID":      `{"v":2,"images":1}{"name":"web:1"}`,
+		"image and claim":     `{"v":2,"images":1}{"name":"web:1","id":"sha256:a","claim":"c"}`,
+		"null image":          `{"v":2,"images":1}null`,
+		"negative replicas":   `{"v":2,"settings":{"ImageReplicas":-1}}`,
+		"disk over-full":      `{"v":2,"settings":{"ImageDisk":101}}`,
 		"more than counted":   head(1, 0, 0) + n1 + p1,
 		"a stray bracket":     head(1, 0, 0) + n1 + "}",
 		"deep":                `{"v":1,"settings":` + strings.Repeat(`{"Types":[`, 20000),
@@ -161,6 +185,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(whole)
 	f.Add(bytes.ReplaceAll(whole, []byte("n2"), []byte("n1")))
 	f.Add(whole[:len(whole)/2])
+	f.Add([]byte(`{"v":2,"removals":[{"name":"x:1","id":"sha256:a","index":1,"nodes":["n2","n1","n2"]},null]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l := New()
 		if err := l.Restore(bytes.NewReader(data)); err != nil {

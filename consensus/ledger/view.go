@@ -69,13 +69,6 @@ func (l *Ledger) Placed(node string) []*Placement {
 // ever seen.
 func (l *Ledger) Expired(id string) bool { return slices.Contains(l.expired, id) }
 
-// HasImage says whether the node was last seen to have the image, by reference
-// or ID.
-func (n *Node) HasImage(ref string) bool {
-	_, ok := slices.BinarySearch(n.Observed.Images, ref)
-	return ok
-}
-
 // HasToken says whether there is a join token with the hash. Whether it is still
 // good is told by UseToken.
 func (l *Ledger) HasToken(hash string) bool {
