@@ -57,3 +57,33 @@ func tellsGPUs(info system.Info) bool {
 		return strings.HasPrefix(d.ID, "nvidia.com/gpu")
 	})
 }
+
+// Root is where the engine keeps its images.
+type Root struct {
+	Dir        string // on the engine's machine, such as /var/lib/docker
+	Driver     string // the storage driver, such as overlay2
+	Containerd bool   // images are in containerd's store, and Driver is its snapshotter
+	Local      bool   // the engine is spoken to on a unix socket, so Dir is likely on this machine
+}
+
+// Root asks the engine where it keeps its images.
+func (e *Engine) Root(ctx context.Context) (Root, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, err := e.docker(ctx)
+	if err != nil {
+		return Root{}, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return Root{}, fmt.Errorf("ask engine for its root: %w", err)
+	}
+	return Root{
+		Dir:    info.DockerRootDir,
+		Driver: info.Driver,
+		Containerd: slices.ContainsFunc(info.DriverStatus, func(s [2]string) bool {
+			return s == [2]string{"driver-type", "io.containerd.snapshotter.v1"}
+		}),
+		Local: e.local,
+	}, nil
+}

@@ -21,6 +21,7 @@ const inspectAge = time.Minute
 // Container is what one container holds of this host, running or not.
 type Container struct {
 	ID, Name, Image string
+	ImageID         string    // the engine's ID of the image it runs, whatever Image means by now
 	Created         time.Time // to the second
 	Running         bool      // paused and restarting ones run, too
 	Placement       string    // label LabelPlacement; empty when made outside the cluster

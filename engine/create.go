@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -24,7 +26,21 @@ const maxReply = 1 << 20
 // gone. So cancel ctx only on shutdown, and give nothing of the container's
 // away after an error. Without a cancel, Create waits ten minutes.
 func (e *Engine) Create(ctx context.Context, name, version string, body []byte) (status int, reply []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	return e.change(ctx, createTimeout, version, "/containers/create?name="+url.QueryEscape(name), body)
+}
+
+// Commit makes an image of a container. Query is that of Docker's POST /commit,
+// "container=web&repo=app&tag=2", and body its JSON, in API version (the
+// engine's newest when empty). It returns the engine's own status and reply,
+// refusals too. An error means what an error of Create means; without a cancel,
+// Commit waits half an hour.
+func (e *Engine) Commit(ctx context.Context, version, query string, body []byte) (status int, reply []byte, err error) {
+	return e.change(ctx, commitTimeout, version, "/commit?"+query, body)
+}
+
+// change posts body as JSON and returns the engine's answer as it is.
+func (e *Engine) change(ctx context.Context, patience time.Duration, version, path string, body []byte) (status int, reply []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if version == "" {
 		d, err := e.speak(ctx)
@@ -33,20 +49,20 @@ func (e *Engine) Create(ctx context.Context, name, version string, body []byte) 
 		}
 		version = d.max
 	}
-	u := fmt.Sprintf("http://docker/v%s/containers/create?name=%s", version, url.QueryEscape(name))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, bytes.NewReader(body))
+	what, _, _ := strings.Cut(path, "?")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+version+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, fmt.Errorf("create container: %w", err)
+		return 0, nil, fmt.Errorf("post %s: %w", what, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := e.RoundTripper().RoundTrip(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("create container: %w", err)
+		return 0, nil, fmt.Errorf("post %s: %w", what, err)
 	}
 	defer resp.Body.Close()
 	reply, err = io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
-		return 0, nil, fmt.Errorf("read reply to create: %w", err)
+		return 0, nil, fmt.Errorf("read reply to %s: %w", what, err)
 	}
 	return resp.StatusCode, reply, nil
 }

@@ -134,7 +134,7 @@ func sortPorts(ports []Port) []Port {
 // which others share.
 func describe(s container.Summary, d demand) Container {
 	c := Container{
-		ID: s.ID, Image: s.Image, Created: time.Unix(s.Created, 0),
+		ID: s.ID, Image: s.Image, ImageID: s.ImageID, Created: time.Unix(s.Created, 0),
 		Placement: s.Labels[LabelPlacement], Labels: s.Labels,
 		Cores: slices.Clone(d.cores), NanoCPUs: d.nanoCPUs, Memory: d.memory,
 		GPUs: slices.Clone(d.gpus), Ports: slices.Clone(d.ports),

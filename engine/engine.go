@@ -4,6 +4,7 @@
 //	room, err := e.Capacity(ctx)       // cores and memory it may give away
 //	held, err := e.Containers(ctx)     // what every container holds of them
 //	status, reply, err := e.Create(ctx, "web", "1.41", body)
+//	err = e.LoadImage(ctx, archive)    // as docker load
 //
 // An Engine is a caller of the engine's HTTP API and keeps no truth of its own.
 // Engines from 20.10 to 29 are spoken to in the newest API version that both
@@ -11,7 +12,8 @@
 // they are.
 //
 // Every method that talks to the engine ends by a deadline of its own, or
-// earlier with its context; an Engine may be used by many goroutines at once.
+// earlier with its context; one that carries an image ends when the transfer
+// stands still. An Engine may be used by many goroutines at once.
 package engine
 
 import (
@@ -22,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -31,6 +34,7 @@ const (
 	pingTimeout   = 2 * time.Second
 	callTimeout   = 30 * time.Second // one question about the engine's state
 	createTimeout = 10 * time.Minute // a create on a busy disk; see Create
+	commitTimeout = 30 * time.Minute // a commit writes all that the container has changed
 	changeTimeout = 2 * time.Minute  // a removal waits for the container to die
 	idleTimeout   = 90 * time.Second
 	maxIdle       = 32
@@ -50,6 +54,7 @@ type Config struct {
 // Engine is a connection pool to one Docker Engine.
 type Engine struct {
 	dial      func(ctx context.Context) (net.Conn, error)
+	local     bool // dial goes to a unix socket of this machine
 	transport *http.Transport
 	log       *slog.Logger
 	root      string // of /proc and /sys; "/" outside tests
@@ -63,18 +68,20 @@ type Engine struct {
 // New returns an Engine for cfg. It does not touch the network: an engine that
 // is down now may be up later. The error is a Host that cannot be understood.
 func New(cfg Config) (*Engine, error) {
-	dial := cfg.Dial
+	dial, local := cfg.Dial, false
 	if dial == nil {
+		host := cmp.Or(cfg.Host, "unix:///var/run/docker.sock")
 		var err error
-		if dial, err = dialer(cmp.Or(cfg.Host, "unix:///var/run/docker.sock")); err != nil {
+		if dial, err = dialer(host); err != nil {
 			return nil, err
 		}
+		local = strings.HasPrefix(host, "unix://")
 	}
 	log := cfg.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{dial: dial, log: log, root: "/"}
+	e := &Engine{dial: dial, local: local, log: log, root: "/"}
 	e.transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, dialTimeout)

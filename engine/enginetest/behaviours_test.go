@@ -45,8 +45,6 @@ func behaviours() []behaviour {
 		{"exec keeps the exit code", execFalse},
 		{"exec refuses what it cannot do", execRefusals},
 		{"events tell a life in order", lifeEvents},
-		{"an image in use keeps its last tag", imageInUse},
-		{"a commit is an image until it is removed", commitImage},
 	}
 }
 
@@ -369,51 +367,4 @@ func lifeEvents(l lab) {
 	if want := []string{"create", "start", "kill", "die", "destroy"}; !slices.Equal(told, want) {
 		l.t.Errorf("events are %v, want %v", told, want)
 	}
-}
-
-// image commits a container and returns the image's ID and only tag.
-func (l lab) image() (id, tag string) {
-	l.t.Helper()
-	tag = l.name("img") + ":one"
-	from := l.create(l.name("a"), container.Config{}, container.HostConfig{})
-	made, err := l.ContainerCommit(l.ctx, from, container.CommitOptions{Reference: tag})
-	l.must(err)
-	return made.ID, tag
-}
-
-func imageInUse(l lab) {
-	_, one := l.image()
-	two := strings.TrimSuffix(one, "one") + "two"
-	l.must(l.ImageTag(l.ctx, one, two))
-	user := l.create(l.name("b"), container.Config{Image: one}, container.HostConfig{})
-	l.removes(two, two, "")
-	_, err := l.ImageRemove(l.ctx, one, image.RemoveOptions{})
-	l.refuses(err, errdefs.IsConflict, `conflict: unable to remove repository reference "`+one+`" \(must force\) - container `+user[:12]+` is using its referenced image [0-9a-f]{12}`)
-	l.must(l.ContainerRemove(l.ctx, user, container.RemoveOptions{}))
-	l.removes(one, one, "sha256:")
-}
-
-// removes checks what the removal of ref does: a tag, and if deleted is not
-// empty an image whose ID begins so.
-func (l lab) removes(ref, untagged, deleted string) {
-	l.t.Helper()
-	done, err := l.ImageRemove(l.ctx, ref, image.RemoveOptions{})
-	l.must(err)
-	last := done[len(done)-1].Deleted
-	if done[0].Untagged != untagged || (deleted == "") != (last == "") || !strings.HasPrefix(last, deleted) {
-		l.t.Errorf("removing %s did %+v", ref, done)
-	}
-}
-
-func commitImage(l lab) {
-	id, tag := l.image()
-	in, err := l.ImageInspect(l.ctx, tag)
-	l.must(err)
-	list, err := l.ImageList(l.ctx, image.ListOptions{})
-	l.must(err)
-	listed := slices.ContainsFunc(list, func(s image.Summary) bool { return s.ID == id && slices.Equal(s.RepoTags, []string{tag}) })
-	if in.ID != id || !slices.Equal(in.RepoTags, []string{tag}) || !listed {
-		l.t.Errorf("committed %s, inspected %s %v, listed %v", id, in.ID, in.RepoTags, listed)
-	}
-	l.removes(tag, tag, id)
 }

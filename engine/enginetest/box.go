@@ -2,7 +2,9 @@ package enginetest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,9 +86,7 @@ func (t *Twin) create(c call) reply {
 	if r := t.taken(name); r != nil {
 		return *r
 	}
-	if len(req.Cmd)+len(req.Entrypoint) == 0 {
-		req.Cmd = img.cmd
-	}
+	inherit(req.Config, img.spec.Config)
 	if len(req.Cmd)+len(req.Entrypoint) == 0 {
 		return refuse(http.StatusBadRequest, "No command specified")
 	}
@@ -103,6 +103,28 @@ func (t *Twin) create(c call) reply {
 	t.containers[b.id], t.names[b.name] = b, b
 	t.tell(b, "create")
 	return reply{http.StatusCreated, container.CreateResponse{ID: b.id, Warnings: []string{}}}
+}
+
+// inherit gives a container what its image says and it does not.
+func inherit(config, from *container.Config) {
+	if len(config.Cmd)+len(config.Entrypoint) == 0 {
+		config.Cmd = from.Cmd
+	}
+	if len(config.Entrypoint) == 0 {
+		config.Entrypoint = from.Entrypoint
+	}
+	labels := maps.Clone(from.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, config.Labels)
+	config.Labels = labels
+	for _, inherited := range slices.Backward(from.Env) {
+		name, _, _ := strings.Cut(inherited, "=")
+		if !slices.ContainsFunc(config.Env, func(v string) bool { return v == name || strings.HasPrefix(v, name+"=") }) {
+			config.Env = slices.Insert(config.Env, 0, inherited)
+		}
+	}
 }
 
 func (t *Twin) checkCreate(name string, req *container.CreateRequest) *reply {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func serve(t *testing.T, twin *enginetest.Twin, l net.Listener) {
 }
 
 func contract(t *testing.T, host string) {
-	for _, b := range behaviours() {
+	for _, b := range slices.Concat(behaviours(), imageBehaviours()) {
 		t.Run(b.is, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
@@ -113,19 +114,26 @@ func (l lab) tryCreate(name string, config container.Config, host container.Host
 	}
 	made, err := l.ContainerCreate(l.ctx, &config, &host, nil, nil, name)
 	if err == nil {
-		l.t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			c, err := client.NewClientWithOpts(client.WithHost(l.host), client.WithAPIVersionNegotiation())
-			if err != nil {
-				l.t.Error(err)
-				return
-			}
-			defer c.Close()
-			c.ContainerRemove(ctx, made.ID, container.RemoveOptions{Force: true}) // most are gone by now
+		l.after(func(c lab) {
+			c.ContainerRemove(c.ctx, made.ID, container.RemoveOptions{Force: true}) // most are gone by now
 		})
 	}
 	return made.ID, err
+}
+
+// after calls do when the test has ended.
+func (l lab) after(do func(lab)) {
+	l.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		c, err := client.NewClientWithOpts(client.WithHost(l.host), client.WithAPIVersionNegotiation())
+		if err != nil {
+			l.t.Error(err)
+			return
+		}
+		defer c.Close()
+		do(lab{c, l.t, ctx, l.host})
+	})
 }
 
 // run makes a container and starts it.
@@ -143,12 +151,19 @@ func (l lab) must(err error) {
 	}
 }
 
+// transport is a way to the engine past the docker client, for one request.
+func (l lab) transport() *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return l.Dialer()(ctx)
+	}}
+}
+
+func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+
 // raw sends one request past the docker client.
 func (l lab) raw(method, path, body string) (status int, reply string) {
 	l.t.Helper()
-	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return l.Dialer()(ctx)
-	}}}
+	hc := &http.Client{Transport: l.transport()}
 	req, err := http.NewRequestWithContext(l.ctx, method, "http://docker"+path, strings.NewReader(body))
 	l.must(err)
 	if body != "" {
@@ -166,7 +181,7 @@ func (l lab) raw(method, path, body string) (status int, reply string) {
 func (l lab) answers(method, path, body string, status int, reply string) {
 	l.t.Helper()
 	got, text := l.raw(method, path, body)
-	if got != status || !regexp.MustCompile(reply).MatchString(text) {
+	if got != status || !matches(reply, text) {
 		l.t.Errorf("%s %s: %d %s, want %d %s", method, path, got, text, status, reply)
 	}
 }
@@ -179,7 +194,7 @@ func (l lab) refuses(err error, class func(error) bool, sentence string) {
 		l.t.Errorf("no refusal, want %q", sentence)
 	case !class(err):
 		l.t.Errorf("refusal of the wrong class %T: %v", errors.Unwrap(err), err)
-	case !regexp.MustCompile(`(?i)` + sentence).MatchString(err.Error()):
+	case !matches(`(?i)`+sentence, err.Error()):
 		l.t.Errorf("refusal %q, want %q", err, sentence)
 	}
 }

@@ -19,8 +19,11 @@ const (
 	Rename Op = "rename"
 	Update Op = "update"
 	Exec   Op = "exec"   // create, start and resize of one
-	Change Op = "change" // of images
-	Read   Op = "read"
+	Change Op = "change" // of images: tag, push, removal and prune
+	Commit Op = "commit"
+	Load   Op = "load" // and import, once the engine has the whole archive
+	Pull   Op = "pull"
+	Read   Op = "read" // and save
 )
 
 // SetLatency makes each op take d more before it happens, from now on.
@@ -58,6 +61,14 @@ func (t *Twin) FailAfterSuccess(op Op) {
 	t.lies[op]++
 }
 
+// SetDisk makes loads and imports, each of them, fail once they have brought more
+// than free bytes: no space left on device. It is 1 GiB before.
+func (t *Twin) SetDisk(free int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.disk = free
+}
+
 // Restart is a crash and restart of the engine with live restore: connections
 // are cut, changes under way are dropped, containers run on.
 func (t *Twin) Restart() {
@@ -77,6 +88,11 @@ func (t *Twin) Restart() {
 type reply struct {
 	status int
 	body   any
+}
+
+func (r reply) succeeded() bool {
+	s, messages := r.body.(stream)
+	return r.status < http.StatusMultipleChoices && !(messages && s.complains())
 }
 
 // perform carries do out under the lock, after the op's latency and not while
@@ -112,11 +128,19 @@ func (t *Twin) perform(ctx context.Context, op Op, do func() reply) (reply, bool
 // finish runs with the lock held.
 func (t *Twin) finish(op Op, do func() reply) reply {
 	r := do()
-	if r.status < http.StatusMultipleChoices && t.lies[op] > 0 {
+	if r.succeeded() && t.lies[op] > 0 {
 		t.lies[op]--
 		return refuse(http.StatusInternalServerError, "server error after the fact")
 	}
 	return r
+}
+
+// lifetime returns the life that the engine is in, which ends with a restart, and
+// how many bytes its disk takes.
+func (t *Twin) lifetime() (life chan struct{}, disk int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.life, t.disk
 }
 
 // await returns true when op's time has come, false when the engine's life
@@ -131,6 +155,12 @@ func (t *Twin) await(life chan struct{}, op Op) bool {
 	case <-life:
 		return false
 	}
+	return t.pass(life)
+}
+
+// pass waits while the engine hangs. It returns false when the engine's life
+// ended before.
+func (t *Twin) pass(life chan struct{}) bool {
 	for {
 		t.mu.Lock()
 		gate := t.gate

@@ -98,6 +98,9 @@ func (t *Twin) destroy(b *box) {
 	for _, id := range b.execs {
 		delete(t.execs, id)
 	}
+	if t.images[b.image.id] == nil { // removed by force, while its layers were needed
+		t.drop(b.image.layers)
+	}
 	inform(&b.untilRm, b.exit)
 	inform(&b.untilExit, b.exit)
 	t.tell(b, "destroy")

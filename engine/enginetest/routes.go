@@ -44,10 +44,10 @@ func (t *Twin) routes() *http.ServeMux {
 		{"POST /exec/{id}/resize", Exec, t.resizeExec},
 		{"GET /exec/{id}/json", Read, t.inspectExec},
 		{"GET /images/json", Read, t.listImages},
-		{"GET /images/{ref...}", Read, t.inspectImage},
-		{"POST /images/{ref...}", Change, t.tagImage},
+		{"POST /images/{ref...}", Change, t.imageChange},
+		{"POST /images/prune", Change, t.pruneImages},
 		{"DELETE /images/{ref...}", Change, t.removeImage},
-		{"POST /commit", Change, t.commit},
+		{"POST /commit", Commit, t.commit},
 	} {
 		mux.HandleFunc(r.pattern, t.answer(r.op, r.do))
 	}
@@ -55,6 +55,10 @@ func (t *Twin) routes() *http.ServeMux {
 	mux.HandleFunc("GET /containers/{id}/logs", t.streamLogs)
 	mux.HandleFunc("POST /exec/{id}/start", t.streamExec)
 	mux.HandleFunc("GET /events", t.streamEvents)
+	mux.HandleFunc("POST /images/load", t.streamLoad)
+	mux.HandleFunc("POST /images/create", t.streamCreate)
+	mux.HandleFunc("GET /images/get", t.streamSave)
+	mux.HandleFunc("GET /images/{ref...}", t.imageRoute)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, refuse(http.StatusNotFound, "page not found"))
 	})
@@ -151,6 +155,10 @@ func write(w http.ResponseWriter, r reply) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(r.status)
 		io.WriteString(w, body)
+	case stream:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(r.status)
+		body.writeTo(w)
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(r.status)

@@ -25,7 +25,7 @@ func (t *Twin) info(call) reply {
 	info := system.Info{
 		ID: t.id, Name: t.cfg.Name, ServerVersion: t.cfg.EngineVersion,
 		NCPU: t.cfg.NCPU, MemTotal: t.cfg.Memory,
-		OSType: "linux", Architecture: "x86_64", Driver: "memory",
+		OSType: "linux", Architecture: "x86_64", Driver: "twin", DockerRootDir: "/var/lib/twin",
 		Containers: len(t.containers), Images: len(t.images),
 		Runtimes:       map[string]system.RuntimeWithStatus{"runc": {}},
 		DefaultRuntime: "runc", LiveRestoreEnabled: true,

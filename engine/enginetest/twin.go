@@ -8,14 +8,18 @@
 //	go twin.Serve(ctx, pipe)
 //	e, err := engine.New(engine.Config{Dial: pipe.Dial})
 //
-// It speaks the routes that touch what a container holds, with moby's own
-// status codes and sentences; package engine's contract test holds it and a
-// real engine to one table. A container runs until it is stopped, save for
-// the programs echo, true, false and cat, which it really runs.
+// It speaks the routes that touch what a container holds and those of images,
+// with moby's own status codes and sentences; package engine's contract test
+// holds it and a real engine to one table. A container runs until it is stopped,
+// save for the programs echo, true, false and cat, which it really runs.
 //
-// It can be slow, hang, lie and restart (SetLatency, Hang, FailAfterSuccess,
-// Restart), and as a real engine does, it carries out an accepted change even
-// if the caller has gone. Violations tells what it saw held twice.
+// Images are real: an ID is the digest of a configuration, which names the
+// digests of its layers, so that they can be saved, checked and loaded elsewhere.
+//
+// It can be slow, hang, lie, restart and run out of disk (SetLatency, Hang,
+// FailAfterSuccess, Restart, SetDisk), and as a real engine does, it carries out
+// an accepted change even if the caller has gone. Violations tells what it saw
+// held twice.
 package enginetest
 
 import (
@@ -42,6 +46,9 @@ type Config struct {
 	// EngineVersion, API and MinAPI are what the engine says it is. Empty means
 	// 20.10.24, 1.41 and 1.12.
 	EngineVersion, API, MinAPI string
+
+	// Registry is where it pulls from and pushes to. Nil is one of its own.
+	Registry *Registry
 }
 
 // Twin is one in-memory engine. Its containers and images outlive its Serves.
@@ -61,7 +68,10 @@ type Twin struct {
 	lies       map[Op]int
 	containers map[string]*box
 	names      map[string]*box
-	images     map[string]*image
+	images     map[string]*image // by ID
+	refs       map[string]*image // by familiar reference
+	layers     map[string]*layer // by chain
+	disk       int64             // bytes that one load may bring
 	execs      map[string]*exec
 	bound      map[hostPort][]binding
 	nextPort   uint16
@@ -78,12 +88,16 @@ func New(cfg Config) *Twin {
 	cfg.EngineVersion = cmp.Or(cfg.EngineVersion, "20.10.24")
 	cfg.API = cmp.Or(cfg.API, "1.41")
 	cfg.MinAPI = cmp.Or(cfg.MinAPI, "1.12")
+	if cfg.Registry == nil {
+		cfg.Registry = new(Registry)
+	}
 	t := &Twin{
 		cfg: cfg, id: newID(), start: time.Now(),
 		life: make(chan struct{}), conns: map[net.Conn]bool{},
 		latency: map[Op]time.Duration{}, lies: map[Op]int{},
 		containers: map[string]*box{}, names: map[string]*box{},
-		images: map[string]*image{}, execs: map[string]*exec{},
+		images: map[string]*image{}, refs: map[string]*image{}, layers: map[string]*layer{}, disk: defaultDisk,
+		execs: map[string]*exec{},
 		bound: map[hostPort][]binding{}, nextPort: firstEphemeral,
 	}
 	t.mux = t.routes()

@@ -24,7 +24,7 @@ func (t *Twin) list(c call) reply {
 	found := []container.Summary{}
 	for _, b := range t.containers {
 		if (all || b.running) && b.matches(args) {
-			found = append(found, b.summary())
+			found = append(found, t.boxSummary(b))
 		}
 	}
 	slices.SortFunc(found, func(a, b container.Summary) int {
@@ -38,9 +38,14 @@ func (b *box) matches(args filters.Args) bool {
 		args.MatchKVList("label", b.config.Labels) && args.ExactMatch("status", b.state())
 }
 
-func (b *box) summary() container.Summary {
+// boxSummary tells of a container; its image by ID when its reference means another one by now.
+func (t *Twin) boxSummary(b *box) container.Summary {
+	name := b.config.Image
+	if now := t.image(name); now == nil || now.id != b.image.id {
+		name = b.image.id
+	}
 	s := container.Summary{
-		ID: b.id, Names: []string{"/" + b.name}, Image: b.config.Image, ImageID: b.image.id,
+		ID: b.id, Names: []string{"/" + b.name}, Image: name, ImageID: b.image.id,
 		Command: strings.Join(b.command(), " "), Created: b.created.Unix(),
 		Ports: b.published(), Labels: b.config.Labels, State: b.state(), Status: b.status(),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: networks()},
@@ -86,7 +91,7 @@ func (t *Twin) inspect(_ call, b *box) reply {
 	in := inspection{
 		ContainerJSONBase: &container.ContainerJSONBase{
 			ID: b.id, Created: b.created.UTC().Format(time.RFC3339Nano), Name: "/" + b.name,
-			Image: b.image.id, Driver: "memory", Platform: "linux",
+			Image: b.image.id, Driver: "twin", Platform: "linux",
 			ExecIDs: slices.Clone(b.execs), HostConfig: &host,
 			State: &container.State{
 				Status: b.state(), Running: b.running, Pid: b.pid, ExitCode: b.exit, Error: b.failure,
