@@ -91,6 +91,20 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool
 	return json.Marshal(top)
 }
 
+// writeImage writes another name for the image into the body of a create; empty:
+// it stays.
+func writeImage(body []byte, image string) ([]byte, error) {
+	if image == "" {
+		return body, nil
+	}
+	var top object
+	if err := json.Unmarshal(body, &top); err != nil {
+		return nil, fmt.Errorf("read the request: %w", err)
+	}
+	top.set("Image", image)
+	return json.Marshal(top)
+}
+
 // beside are limits that older engines also take from beside HostConfig, where it
 // has none.
 var beside = []string{"Memory", "MemorySwap", "CpusetCpus", "Cpuset"}

@@ -41,13 +41,15 @@ func TestHungEngineKeepsTheReservationAndClosesTheHost(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		h := w.hosts[0]
 		h.run()
+		h.twin.SetLatency(enginetest.Create, time.Second)
 		p, index := h.place("web", sched.Request{})
-		h.twin.Hang()
 		done := make(chan error, 1)
 		go func() {
 			_, _, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain))
 			done <- err
 		}()
+		time.Sleep(time.Second / 2)
+		h.twin.Hang() // with the create under way
 		w.within(2*time.Minute, "the host is closed", func() bool { return h.known().Closed != "" })
 		_, _, err := h.Place(w.Context(), w.ask("db", sched.Request{}))
 		wantRefusal(t, err, ledger.Full, "its Docker Engine does not answer")
@@ -60,6 +62,19 @@ func TestHungEngineKeepsTheReservationAndClosesTheHost(t *testing.T) {
 			t.Error(err)
 		}
 		w.within(time.Minute, "the host is open again", func() bool { return h.known().Closed == "" })
+	})
+}
+
+func TestHungEngineThatWasNotAskedYetGivesThePlaceUp(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, index := h.place("web", sched.Request{})
+		h.twin.Hang()
+		_, _, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain))
+		wantRefusal(t, err, ledger.Busy, "n1 is out of order: its Docker Engine does not answer")
+		if w.placement(p.ID) != nil || h.known().Closed == "" {
+			t.Error("the place is held, or offered to others")
+		}
 	})
 }
 

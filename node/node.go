@@ -6,11 +6,14 @@
 //	go n.Run(ctx)
 //	p, index, err := n.Place(ctx, node.Create{Name: "web", Image: "nginx", Request: r}) // on any node
 //	made, err := n.Realize(ctx, p.ID, index, version, body)                            // on p.Node
+//	status, reply, err := n.Commit(ctx, node.Commit{Claim: claim, Name: "web:2", …})   // where the container is
 //
 // The ledger says who holds what, the engine what there is. Between a
 // reservation and its container any crash may happen: Reconcile makes the two
-// agree again, and never removes a container that somebody may have used.
-// Package node knows no HTTP.
+// agree again, and never removes a container that somebody may have used. Names of
+// images are decided in the ledger first, and Reconcile gives each engine the same;
+// an image that a container needs is brought before it is made, and every named one
+// is copied until enough hosts have it. Package node knows no HTTP.
 package node
 
 import (
@@ -22,6 +25,7 @@ import (
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
 	"ddocker/gossip"
+	"ddocker/image"
 	"ddocker/sched"
 )
 
@@ -44,8 +48,12 @@ type Peers interface {
 	Alive(node string) bool
 	// Load returns what the node last told of its load.
 	Load(node string) sched.Load
-	// HasImage asks the node itself. It ends within a second.
+	// HasImage asks the node itself, about what the ledger does not know. It ends
+	// within a second.
 	HasImage(ctx context.Context, node, ref string) bool
+	// Bring has the node bring the image with the ID and give it the cluster's name.
+	// It returns when the node has done it, and fails soon when that stands still.
+	Bring(ctx context.Context, node, id, name string) error
 }
 
 // Machine is what is sampled of the machine itself.
@@ -69,6 +77,12 @@ type Config struct {
 	Engine  *engine.Engine
 	Peers   Peers
 	Machine Machine
+	// Images brings images to this node's engine, Library tells what they are made of.
+	Images  *image.Mover
+	Library *image.Library
+	// Disk returns the room on the disk of the engine's images, in bytes. An error
+	// means that it is not known, and nothing is removed to make room.
+	Disk func() (free, total int64, err error)
 	// Tell hands on this node's load, about every two seconds.
 	Tell   func(gossip.Load)
 	Logger *slog.Logger
@@ -85,18 +99,27 @@ type Node struct {
 	stop context.CancelFunc
 	// kick asks for a reconciliation soon.
 	kick chan struct{}
+	// copying asks for a look at which images want another copy.
+	copying chan struct{}
 	// pinning is held by whoever moves containers off cores, telling by whoever
-	// changes what the cluster knows of this machine.
-	pinning, telling turn
+	// changes what the cluster knows of this machine, and naming by whoever lists
+	// images and acts on the list. Naming is taken before telling.
+	pinning, telling, naming turn
 
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
 	registered time.Time
+	// namesakes were warned of, IDs by name, and stocked is what the engine's IDs of
+	// images were to the cluster. They belong to whoever holds naming.
+	namesakes, stocked map[string]string
 
-	mu       sync.Mutex          // guards the two maps
-	creating map[string]*call    // open creates by placement
-	seen     map[string]sighting // reservations without a container; nil before the first look
-	calls    sync.WaitGroup
+	mu         sync.Mutex               // guards the maps
+	creating   map[string]*call         // open creates by placement
+	committing map[string]*call         // open commits by claim
+	seen       map[string]sighting      // reservations without a container; nil before the first look
+	claims     map[string]claimSighting // claims of this node; nil before the first look
+	sent       map[string]errand        // placements made here of images that their hosts lacked
+	calls      sync.WaitGroup
 }
 
 // New returns a node that does nothing yet.
@@ -104,8 +127,9 @@ func New(cfg Config) *Node {
 	life, stop := context.WithCancel(context.Background())
 	return &Node{
 		cfg: cfg, log: cfg.Logger, life: life, stop: stop,
-		kick: make(chan struct{}, 1), pinning: make(turn, 1), telling: make(turn, 1),
-		creating: map[string]*call{},
+		kick: make(chan struct{}, 1), copying: make(chan struct{}, 1),
+		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1),
+		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
 	}
 }
 
@@ -129,6 +153,8 @@ func (n *Node) Run(ctx context.Context) error {
 	running.Go(func() { n.watch(ctx) })
 	running.Go(func() { n.tellLoad(ctx) })
 	running.Go(func() { n.reconcileLoop(ctx) })
+	running.Go(func() { n.copyLoop(ctx) })
+	running.Go(func() { n.evictLoop(ctx) })
 	<-ctx.Done()
 	n.mu.Lock()
 	n.stop() // under the lock that begin takes: no call begins after this

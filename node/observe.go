@@ -56,22 +56,33 @@ func (n *Node) register(ctx context.Context) error {
 }
 
 // observe tells the cluster what is on this machine beside its own containers,
-// where the ledger says otherwise.
+// where the ledger says otherwise, and has the names of images agree.
 func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error {
-	images, err := n.cfg.Engine.Images(ctx)
+	if err := n.naming.acquire(ctx); err != nil {
+		return err
+	}
+	defer n.naming.release()
+	have, err := n.takeStock(ctx)
 	if err != nil {
 		return err
 	}
+	if err := n.tellAll(ctx, outsiders, have); err != nil {
+		return err
+	}
+	_, err = n.settleNames(ctx, have)
+	return err
+}
+
+// tellAll tells the cluster everything that it should know of this machine.
+func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *stock) error {
 	ports, err := n.outsidePorts()
 	if err != nil {
 		return err
 	}
-	now := ledger.Observe{Node: n.cfg.ID, Ports: ports}
-	for _, i := range images {
-		now.Images = append(append(now.Images, i.ID), i.Refs...)
+	now := ledger.Observe{
+		Node: n.cfg.ID, Ports: ports,
+		Images: have.images, Seen: have.seen, Store: n.cfg.Library.Name(),
 	}
-	slices.Sort(now.Images)
-	now.Images = slices.Compact(now.Images)
 	var cards []sched.Card
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		if h := l.Host(n.cfg.ID); h != nil {
@@ -79,7 +90,9 @@ func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error 
 		}
 	})
 	for i := range outsiders {
-		now.Containers = append(now.Containers, outsider(&outsiders[i], cards))
+		o := outsider(&outsiders[i], cards)
+		o.ImageID = have.id(outsiders[i].ImageID)
+		now.Containers = append(now.Containers, o)
 	}
 	slices.SortFunc(now.Containers, func(a, b ledger.Outsider) int { return strings.Compare(a.ID, b.ID) })
 	if err := n.telling.acquire(ctx); err != nil {
@@ -138,12 +151,9 @@ func (n *Node) amend(ctx context.Context, change func(*ledger.Observe)) error {
 }
 
 func (n *Node) propose(ctx context.Context, now ledger.Observe) error {
-	same := false
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		m := l.Node(n.cfg.ID)
-		same = m != nil && equal(m.Observed, now)
-	})
-	if same {
+	known := false
+	n.cfg.Log.View(func(l *ledger.Ledger) { known = knows(l, now) })
+	if known {
 		return nil
 	}
 	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Observe: &now})
@@ -154,6 +164,24 @@ func (n *Node) propose(ctx context.Context, now ledger.Observe) error {
 		return result.Refusal
 	}
 	return n.cfg.Log.Wait(ctx, index)
+}
+
+// knows says whether the ledger has nothing to learn from the observation. How far
+// the node had seen is news only where a removal waits for it, or an image that the
+// ledger was told of before it was listed.
+func knows(l *ledger.Ledger, now ledger.Observe) bool {
+	m := l.Node(now.Node)
+	if m == nil {
+		return false
+	}
+	for _, r := range l.Removals(now.Node) {
+		h := holding(now.Images, r.ID)
+		if r.Index <= now.Seen && (h == nil || !slices.Contains(h.Names, r.Name)) {
+			return false
+		}
+	}
+	now.Seen = m.Observed.Seen
+	return equal(m.Observed, now)
 }
 
 // equal compares as the log would carry them, where an empty list is none.

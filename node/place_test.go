@@ -39,8 +39,7 @@ func TestFullClusterIsRefusedInOneSentence(t *testing.T) {
 
 func TestRefusalForOneHostSpeaksOfNoOther(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
-		w.hosts[0].twin.AddImage("only:n1")
-		w.hosts[0].look()
+		w.hosts[0].twin.AddImage("only:n1") // which the ledger does not know
 		c := w.ask("web", sched.Request{Host: "n2"})
 		c.Image = "only:n1"
 		_, _, err := w.hosts[0].Place(w.Context(), c)
@@ -94,7 +93,7 @@ func TestStaleViewThatHopesTooMuchIsCorrected(t *testing.T) {
 		late.replica.Lag()
 		h.place("a", sched.Request{MilliCPU: 3 * sched.Core, Host: "n1"})
 		h.place("b", sched.Request{MilliCPU: 3 * sched.Core, Host: "n2"})
-		_, _, err := late.Place(w.Context(), w.ask("c", sched.Request{MilliCPU: 3 * sched.Core}))
+		_, _, err := late.Place(w.Context(), w.ask("box", sched.Request{MilliCPU: 3 * sched.Core}))
 		wantRefusal(t, err, ledger.Full, "free")
 	})
 }
@@ -107,6 +106,21 @@ func TestImageThatIsNotObservedYetIsAskedFor(t *testing.T) {
 		p, _, err := w.hosts[0].Place(w.Context(), c)
 		if err != nil || p.Node != "id-n2" {
 			t.Errorf("got %v, %v", p, err)
+		}
+	})
+}
+
+func TestNameThatIsGivenToAnotherImageMeanwhileIsLookedUpAgain(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, late := w.hosts[0], w.hosts[1]
+		h.publish("web:1", "old")
+		late.replica.Lag()
+		if _, err := h.SettleImages(w.Context(), w.unname("web:1", false)); err != nil {
+			t.Fatal(err)
+		}
+		id := h.publish("web:1", "new")
+		if p, _ := late.from("web:1", "box", sched.Request{}); p.ImageID != id {
+			t.Errorf("placed with image %s", p.ImageID)
 		}
 	})
 }
@@ -168,6 +182,6 @@ func TestImageOfADeadHostIsNoUnknownImage(t *testing.T) {
 		c := w.ask("web", sched.Request{})
 		c.Image = "only:n2"
 		_, _, err := w.hosts[0].Place(w.Context(), c)
-		wantRefusal(t, err, ledger.Full, "n2 is unreachable")
+		wantRefusal(t, err, ledger.Unknown, `image only:n2 is on host n2, which does not answer: see "ddocker nodes"`)
 	})
 }

@@ -22,8 +22,8 @@ func busy(format string, args ...any) error {
 	return &ledger.Refusal{Code: ledger.Busy, Message: fmt.Sprintf(format, args...)}
 }
 
-// call is a create under way. Whoever asks for the same placement meanwhile
-// waits for its outcome.
+// call is a create or a commit under way. Whoever asks for the same meanwhile waits
+// for its outcome.
 type call struct {
 	done   chan struct{}
 	status int
@@ -39,19 +39,27 @@ type call struct {
 // means that another place may be found. The work goes on when ctx ends: a
 // later call for the same placement gets its outcome.
 func (n *Node) Realize(ctx context.Context, placement string, index uint64, version string, body []byte) (status int, reply []byte, err error) {
+	return n.once(ctx, n.creating, placement, func() (int, []byte, error) { return n.realize(placement, index, version, body) })
+}
+
+// once has do done aside, and returns its outcome, or ctx's error while it goes on.
+// Calls of one key at the same time share one; an empty key is shared by none.
+func (n *Node) once(ctx context.Context, calls map[string]*call, key string, do func() (int, []byte, error)) (status int, reply []byte, err error) {
 	n.mu.Lock()
-	c := n.creating[placement]
+	c := calls[key]
 	if c == nil {
 		if n.life.Err() != nil {
 			n.mu.Unlock()
-			return 0, nil, fmt.Errorf("create on %s: the agent stops", n.cfg.Name)
+			return 0, nil, fmt.Errorf("host %s: the agent stops", n.cfg.Name)
 		}
 		c = &call{done: make(chan struct{})}
-		n.creating[placement] = c
+		if key != "" {
+			calls[key] = c
+		}
 		n.calls.Go(func() {
-			c.status, c.reply, c.err = n.realize(placement, index, version, body)
+			c.status, c.reply, c.err = do()
 			n.mu.Lock()
-			delete(n.creating, placement)
+			delete(calls, key)
 			n.mu.Unlock()
 			close(c.done)
 		})
@@ -72,18 +80,28 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 	if err != nil {
 		return 0, nil, fmt.Errorf("wait for the reservation: %w", err)
 	}
-	p, shared, gpus := n.granted(id)
-	switch {
-	case p == nil || p.Node != n.cfg.ID:
-		return 0, nil, busy("the reservation was released before the container was made")
-	case p.Container != "": // made by an earlier try
+	p, _, _ := n.granted(id)
+	if p != nil && p.Node == n.cfg.ID && p.Container != "" { // made by an earlier try
 		reply, err := json.Marshal(map[string]any{"Id": p.Container, "Warnings": []string{}})
 		return statusCreated, reply, err
+	}
+	image := ""
+	if p != nil && p.Node == n.cfg.ID {
+		if image, err = n.provide(p); err != nil {
+			return 0, nil, err
+		}
+	}
+	p, shared, gpus := n.granted(id) // an image may have been long on its way
+	if p == nil || p.Node != n.cfg.ID {
+		return 0, nil, busy("the reservation was released before the container was made")
 	}
 	if err := n.prepare(p); err != nil {
 		return 0, nil, err
 	}
 	full, err := writeGrant(body, p, shared, gpus)
+	if err == nil {
+		full, err = writeImage(full, image)
+	}
 	if err != nil {
 		n.release(id)
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}

@@ -128,8 +128,9 @@ func TestEngineThatFailsAfterItsSuccessLeaksNothing(t *testing.T) {
 func TestFailedCreateThatCannotBeUndoneKeepsItsPlacement(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		h := w.hosts[0]
+		h.twin.SetLatency(enginetest.Create, time.Second)
 		h.twin.FailAfterSuccess(enginetest.Create)
-		h.twin.FailAfterSuccess(enginetest.Read)
+		time.AfterFunc(time.Second/2, func() { h.twin.FailAfterSuccess(enginetest.Read) }) // when it is undone
 		p, index := h.place("web", sched.Request{})
 		if status, _, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain)); status != statusFailed || err != nil {
 			t.Fatalf("got %d %v", status, err)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -150,34 +149,3 @@ func TestConfirmedPlacementIsHeldOnlyByAnOpenCall(t *testing.T) {
 		t.Errorf("open are %v, fresh %v", open, fresh)
 	}
 }
-
-func TestImageIsKnownByNameIDAndPrefix(t *testing.T) {
-	images := []string{"busybox:latest", "reg:5000/a/b:1", "sha256:abcd0123", "sha256:ffff0123", "nginx@sha256:" + hex64}
-	slices.Sort(images)
-	n := &ledger.Node{Observed: ledger.Observe{Images: images}}
-	for ref, want := range map[string]bool{
-		"busybox":                   true,
-		"busybox:latest":            true,
-		"docker.io/library/busybox": true,
-		"busybox:1":                 false,
-		"reg:5000/a/b:1":            true,
-		"reg:5000/a/b":              false,
-		"nginx@sha256:" + hex64:     true,
-		"nginx:1@sha256:" + hex64:   true,
-		"sha256:abcd0123":           true,
-		"abcd0123":                  true,
-		"abcd":                      true,
-		"sha256:abcd":               true,
-		"abc":                       false, // too short to be meant as an ID
-		"abce":                      false,
-		"zzzz":                      false,
-		"":                          false,
-		"sha256:":                   false,
-	} {
-		if got := hasImage(n, ref); got != want {
-			t.Errorf("%q: %v", ref, got)
-		}
-	}
-}
-
-const hex64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

@@ -15,6 +15,7 @@ import (
 	"ddocker/engine"
 	"ddocker/engine/enginetest"
 	"ddocker/gossip"
+	"ddocker/image"
 	"ddocker/node/nodetest"
 	"ddocker/sched"
 )
@@ -40,6 +41,9 @@ type host struct {
 	docker  *engine.Engine
 	machine *nodetest.Machine
 	replica *nodetest.Replica
+	dir     string // of the mover's journal
+	disk    disk
+	mover   *image.Mover
 	end     func() // of the agent; may be called twice
 }
 
@@ -58,7 +62,7 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 
 func (w *world) add(name string) *host {
 	w.Helper()
-	h := &host{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica()}
+	h := &host{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica(), dir: w.TempDir()}
 	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-a"}})
 	h.twin.AddImage(busybox)
 	pipe := enginetest.Listen()
@@ -89,9 +93,11 @@ func (w *world) add(name string) *host {
 
 // live begins a life of the host's agent, which does nothing by itself.
 func (h *host) live() {
+	library := h.buildImages()
 	h.Node = New(Config{
 		ID: h.id, Name: h.id[len("id-"):], Address: h.id + ":7000", Version: "test",
 		Log: h.replica, Engine: h.docker, Peers: peers{h.w}, Machine: h.machine,
+		Images: h.mover, Library: library, Disk: h.disk.room,
 		Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 	n := h.Node
@@ -103,6 +109,7 @@ func (h *host) run() {
 	h.live()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	running.Go(func() { h.mover.Run(ctx) })
 	running.Go(func() { h.Node.Run(ctx) })
 	h.end = func() { cancel(); running.Wait() }
 	synctest.Wait()
@@ -127,6 +134,13 @@ func (p peers) host(id string) *host {
 func (p peers) HasImage(ctx context.Context, id, ref string) bool {
 	has, err := p.host(id).docker.HasImage(ctx, ref)
 	return err == nil && has
+}
+
+func (p peers) Bring(ctx context.Context, id, imageID, name string) error {
+	if p.w.down[id] {
+		return errUnplugged
+	}
+	return p.host(id).Bring(ctx, imageID, name, nil)
 }
 
 // ask is a reservation of a container by that name.

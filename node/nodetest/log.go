@@ -37,6 +37,13 @@ type entry struct {
 // NewLog returns an empty history.
 func NewLog() *Log { return &Log{newest: ledger.New()} }
 
+// Len returns how many entries the history has.
+func (l *Log) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries)
+}
+
 // Replica returns a new replica that is up to date and stays so.
 func (l *Log) Replica() *Replica {
 	r := &Replica{log: l, ledger: ledger.New()}

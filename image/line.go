@@ -1,0 +1,75 @@
+package image
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// lines are the chains of receivers that this host's layers go along: it sends a
+// layer to the first, which forwards it to the second while receiving, and so on.
+// So many receivers of a layer cost this host's link little more than one.
+type lines struct {
+	mu   sync.Mutex // guards what follows
+	byOf map[part]*line
+}
+
+// line is the chain of one layer. It lasts while this host sends the layer.
+type line struct {
+	sends  int      // layers on their way from here
+	lead   *sending // the last of them
+	tail   string   // the last node of the chain: whoever comes next follows it
+	behind int64    // bytes that were sent to late comers besides, so that they could follow
+}
+
+// sending is one layer on its way from here.
+type sending struct {
+	pos atomic.Int64 // bytes of the layer up to here are sent
+}
+
+// join returns the node that a newcomer is to follow, or "" and what to send it.
+// Late comers get from here what the chain is past: all of them together about as
+// much as the layer once.
+func (ls *lines) join(p part, node string, asked span, size int64, direct bool) (forwarder string, s *sending) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byOf[p]
+	if l != nil && !direct && l.takes(node, asked.from, size) {
+		forwarder, l.tail = l.tail, node
+		return forwarder, nil
+	}
+	if l == nil {
+		l = &line{}
+		if ls.byOf == nil {
+			ls.byOf = map[part]*line{}
+		}
+		ls.byOf[p] = l
+	}
+	l.sends++
+	s = &sending{}
+	s.pos.Store(asked.from)
+	if asked.to == size {
+		l.lead, l.tail = s, node
+	} else {
+		l.behind += asked.to - asked.from
+	}
+	return "", s
+}
+
+// takes says whether a node that asks for a layer from a byte on can come last.
+func (l *line) takes(node string, from, size int64) bool {
+	if node == "" || l.tail == "" || l.tail == node {
+		return false
+	}
+	late := l.lead.pos.Load() - from
+	return late >= 0 && late < size && l.behind+late <= size
+}
+
+// leave ends a sending.
+func (ls *lines) leave(p part) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byOf[p]
+	if l.sends--; l.sends == 0 {
+		delete(ls.byOf, p)
+	}
+}

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+func TestNameTakenAwayGoesOnEveryHostAlsoOneThatWasAway(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		id := w.hosts[0].publish("web:1", "code")
+		w.hosts[1].publish("web:1", "code")
+		index := w.unname("web:1", false)
+		removed, err := w.hosts[0].SettleImages(w.Context(), index)
+		if err != nil || len(removed) < 2 || removed[0].Untagged != "web:1" || removed[1].Deleted != id {
+			t.Errorf("%v, %v", removed, err)
+		}
+		wantList(t, "left to do on n1", w.hosts[0].pending())
+		wantList(t, "left to do on n2", w.hosts[1].pending(), "web:1")
+		w.hosts[1].crash()
+		w.hosts[1].look()
+		wantList(t, "left to do on n2", w.hosts[1].pending())
+		if w.hosts[1].tags()["web:1"] != "" || w.named("web:1") != "" || len(w.holders(id)) > 0 {
+			t.Error("the image is back")
+		}
+	})
+}
+
+func TestNameTakenByForceLeavesTheImageToItsContainers(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		p, index := h.from("web:1", "box", sched.Request{})
+		c := h.makes(p, index)
+		if err := h.twinStart(c.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.SettleImages(w.Context(), w.unname("web:1", true)); err != nil {
+			t.Fatal(err)
+		}
+		if h.tags()["web:1"] != "" {
+			t.Error("the name is still there")
+		}
+		wantList(t, "holders", w.holders(id), "n1")
+		wantList(t, "left to do", h.pending())
+	})
+}
+
+func TestImageOfAContainerMadeWithPlainDockerIsInUse(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		h.outside("mine", `{"Image":"web:1"}`)
+		h.look()
+		if got := h.known().Containers[0].ImageID; got != id {
+			t.Errorf("mine is made from %q", got)
+		}
+		r, _, err := w.log.Replica().Propose(w.Context(), ledger.Command{Unname: &ledger.Unname{Name: "web:1", ID: id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantRefusal(t, r.Refusal, ledger.Conflict, "container mine on host n1 is using")
+	})
+}
+
+func TestImageRemovedWithPlainDockerOnItsOnlyHostLosesItsName(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.publish("web:1", "code")
+		if _, err := h.docker.RemoveImage(w.Context(), "web:1", false); err != nil {
+			t.Fatal(err)
+		}
+		h.look()
+		if w.named("web:1") != "" {
+			t.Error("the cluster names an image that nobody has")
+		}
+	})
+}
+
+func TestRemovalsAreDoneByARunningAgentWithoutBeingAsked(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[1]
+		w.hosts[0].publish("web:1", "code")
+		h.publish("web:1", "code")
+		h.run()
+		time.Sleep(5 * time.Second)
+		w.unname("web:1", false)
+		w.within(15*time.Second, "the name is taken away", func() bool { return len(h.pending()) == 0 })
+	})
+}
+
+func TestNameThatAHostNeverGaveIsTakenAwayThere(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		id := w.hosts[0].publish("web:1", "code")
+		w.hosts[1].publish("x:1", "code")
+		w.hosts[1].look()
+		w.propose(ledger.Command{NameImage: &ledger.NameImage{Image: ledger.Image{Name: "web:2", ID: id, Node: "id-n1"}}})
+		w.unname("web:2", false)
+		wantList(t, "left to do", w.hosts[1].pending(), "web:2")
+		w.hosts[1].look()
+		wantList(t, "left to do", w.hosts[1].pending())
+	})
+}
