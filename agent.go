@@ -24,6 +24,7 @@ import (
 	"ddocker/gossip"
 	"ddocker/gpu"
 	"ddocker/identity"
+	"ddocker/image"
 	"ddocker/node"
 	"ddocker/sched"
 	"ddocker/settings"
@@ -59,6 +60,8 @@ type agent struct {
 	log       *consensus.Consensus
 	engine    *engine.Engine
 	gpus      *gpu.Reader
+	library   *image.Library
+	mover     *image.Mover
 	node      *node.Node
 	api       *api.API
 	seeds     []string
@@ -165,6 +168,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if err := errors.Join(a.buildGossip(udp), a.buildLog()); err != nil {
 		return errors.Join(err, tcp.Close(), udp.Close())
 	}
+	a.buildImages()
 	a.buildNode()
 	return a.foundLog(ctx)
 }
@@ -217,10 +221,12 @@ func (a *agent) buildNode() {
 	a.node = node.New(node.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
 		Log: a.log, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
+		Images: a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
 	})
 	a.api = api.New(api.Config{
 		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine,
+		Images: clusterImages{a.node}, EngineImage: a.node.EngineImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
 		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi,
 		Logger: a.cfg.Logger,
@@ -243,6 +249,11 @@ func (p clusterPeers) Load(id string) sched.Load {
 // HasImage asks the node itself.
 func (p clusterPeers) HasImage(ctx context.Context, id, ref string) bool {
 	return p.api.HasImage(ctx, id, ref)
+}
+
+// Bring has another node bring an image.
+func (p clusterPeers) Bring(ctx context.Context, id, imageID, name string) error {
+	return p.api.BringImage(ctx, id, imageID, name)
 }
 
 func (a *agent) alive(id string) bool {
@@ -314,6 +325,7 @@ func (a *agent) run(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return a.gossip.Run(ctx) })
 	all.Go(func() error { return a.log.Run(ctx) })
+	all.Go(func() error { return a.mover.Run(ctx) })
 	all.Go(func() error { return a.node.Run(ctx) })
 	all.Go(func() error { return a.api.Run(ctx) })
 	if a.gpus != nil {

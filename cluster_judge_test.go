@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,11 +31,12 @@ type wanted struct {
 	ports int    // for the cluster to choose
 	port  string // a named one
 	on    string // host
+	image string // busybox when empty
 }
 
 // create makes a container through h's agent, and returns its ID.
 func (h *host) create(ctx context.Context, want wanted) (string, error) {
-	c := &container.Config{Image: image, Labels: map[string]string{}}
+	c := &container.Config{Image: cmp.Or(want.image, busybox), Labels: map[string]string{}}
 	hc := &container.HostConfig{}
 	hc.NanoCPUs = int64(want.cpus * 1e9)
 	if want.gpus > 0 {
@@ -242,7 +244,7 @@ func (h *host) post(path string, into any) error {
 // outsider runs a container on h's engine behind the agent's back.
 func (h *host) outsider(name, port, cores string) (id string) {
 	h.of.t.Helper()
-	c := &container.Config{Image: image, ExposedPorts: nat.PortSet{"80/tcp": {}}}
+	c := &container.Config{Image: busybox, ExposedPorts: nat.PortSet{"80/tcp": {}}}
 	hc := &container.HostConfig{PortBindings: nat.PortMap{"80/tcp": {{HostPort: port}}}}
 	hc.CpusetCpus = cores
 	r, err := h.engine().ContainerCreate(h.of.soon(), c, hc, nil, nil, name)

@@ -66,8 +66,8 @@ const (
 	enginePort = "2375"
 )
 
-// image is what every engine of a world has.
-const image = "busybox:latest"
+// busybox is what every engine of a world has.
+const busybox = "busybox:latest"
 
 // lingering is how long memberlist's last probe outlives its Run.
 const lingering = 15 * time.Second
@@ -126,7 +126,7 @@ func (w *world) add(ctx context.Context, number int) *host {
 	gpu := "GPU-" + h.name
 	h.machine.cards = []sched.Card{{UUID: gpu, Model: "TITAN Xp"}}
 	h.twin = enginetest.New(enginetest.Config{Name: h.name, GPUs: []string{gpu}})
-	h.twin.AddImage(image)
+	h.twin.AddImage(busybox)
 	ip := fmt.Sprintf("10.1.0.%d", number)
 	h.engineAddr = net.JoinHostPort(ip, enginePort)
 	ln, err := w.net.Boot(ip).Listen(":" + enginePort)

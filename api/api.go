@@ -10,6 +10,7 @@ import (
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
+	"ddocker/image"
 )
 
 // Log is the replicated ledger as the API needs it.
@@ -36,6 +37,32 @@ type Node interface {
 	Removed(ctx context.Context, container string) error
 }
 
+// Images carries out on this node what the cluster decided of images.
+type Images interface {
+	// Commit makes an image of a container of this node. It goes on when ctx ends.
+	Commit(ctx context.Context, c Commit) (status int, reply []byte, err error)
+	// Bring makes sure that this node has the image with the ID, by the name if that
+	// is not empty. Report may be called until it returns, by any goroutine.
+	Bring(ctx context.Context, id, name string, report func(image.Progress)) error
+	// NameImage gives an image that this engine has a name of the cluster's. The ID
+	// is the engine's or the cluster's; an empty claim is none.
+	NameImage(ctx context.Context, claim, id, name, owner string) error
+	// SettleImages waits for the index and has this engine's names agree with the
+	// ledger's. It returns what it removed for that.
+	SettleImages(ctx context.Context, index uint64) ([]engine.RemovedImage, error)
+}
+
+// Commit is an image to be made of a container.
+type Commit struct {
+	// Claim has reserved Name for Owner at Index of the log. Without a claim the
+	// image gets no name.
+	Claim, Name, Owner string
+	Index              uint64
+	// Version, Query and Body are the request to the engine, without a name in it.
+	Version, Query string
+	Body           []byte
+}
+
 // Config is what the API stands on. All fields are needed.
 type Config struct {
 	// Self is this node's ID, Name what people call it, Version ddocker's own.
@@ -43,7 +70,10 @@ type Config struct {
 	Log                 Log
 	Raft                Raft
 	Node                Node
+	Images              Images
 	Engine              *engine.Engine
+	// EngineImage returns what this engine calls the image with the cluster's ID.
+	EngineImage func(ctx context.Context, id string) string
 	// Peer carries requests to another node's Local; the host of the URL is not
 	// looked at. An error of it means that the node was not reached or broke off.
 	Peer func(node string) http.RoundTripper
@@ -67,6 +97,7 @@ type API struct {
 	local *Local
 	hosts *hosts
 	execs execs
+	asked asked
 
 	overlays overlays
 	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told

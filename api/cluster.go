@@ -31,6 +31,7 @@ type nodeRow struct {
 	GPUs               []gpuRow
 	Containers         int
 	Reason             string // why it takes no containers now
+	Store              string // how images are read from its engine
 }
 
 type gpuRow struct {
@@ -48,6 +49,7 @@ func (a *API) listNodes(w http.ResponseWriter, c *call) {
 				ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: roles[n.Node],
 				Version: n.Version, Engine: n.Engine, Cores: h.Cores.Count(), FreeMilliCPU: h.FreeMilliCPU(),
 				Memory: h.Memory, FreeMemory: h.FreeMemory(), GPUs: []gpuRow{}, Containers: h.Held.Containers, Reason: h.Closed,
+				Store: n.Observed.Store,
 			}
 			if n.Node != a.cfg.Self && !a.cfg.Alive(n.Node) {
 				r.State = "down"

@@ -21,7 +21,6 @@ import (
 
 	"ddocker/api/options"
 	"ddocker/consensus/ledger"
-	"ddocker/identity"
 	"ddocker/settings"
 )
 
@@ -39,7 +38,9 @@ const badName = "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are
 const (
 	// tries bounds how often another place is looked for.
 	tries = 3
-	// createTimeout bounds a create on its holder: more than a slow engine takes.
+	// placeTimeout bounds the choice of a place, createTimeout a create on its
+	// holder: more than a slow engine takes.
+	placeTimeout  = time.Minute
 	createTimeout = 11 * time.Minute
 )
 
@@ -81,6 +82,9 @@ type order struct {
 	body     []byte
 	platform string
 	named    bool // by the client
+	// retry is what is remembered of it if its client is told to pull the image;
+	// empty: the client waits instead.
+	retry string
 }
 
 // order works out what the request asks of the cluster.
@@ -132,6 +136,9 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 	if o.reserve.Type, o.reserve.Request, err = w.request(s); err != nil {
 		return nil, invalid("%s", err)
 	}
+	if err := a.chooseImage(c, o); err != nil {
+		return nil, err
+	}
 	return o, a.pin(c.Context(), w, overlay, &o.reserve.Request)
 }
 
@@ -141,18 +148,19 @@ func invalid(format string, args ...any) error {
 
 // createOnce reserves a place and has the container made there.
 func (a *API) createOnce(c *call, o *order) (*record, error) {
-	o.reserve.Placement = identity.NewID()
 	if !o.named {
 		o.reserve.Name = a.randomName()
 	}
 	// The container is made even if the client goes away meanwhile: half-made it
 	// would be nobody's.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), createTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), placeTimeout)
 	defer cancel()
-	p, index, err := a.cfg.Node.Place(ctx, o.reserve)
+	p, index, err := a.place(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(c.Context()), createTimeout+a.bringTime(p))
+	defer cancel()
 	query := url.Values{"name": {p.Name}, queryPlacement: {p.ID}, queryIndex: {strconv.FormatUint(index, 10)}}
 	if o.platform != "" {
 		query.Set("platform", o.platform)
@@ -216,11 +224,16 @@ func (a *API) unreached(ctx context.Context, p *ledger.Placement, err error) err
 // lost gives the placement up if the holder was certainly not reached. Else the
 // holder may have begun, and settles it.
 func (a *API) lost(ctx context.Context, p *ledger.Placement, err error) error {
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if notDialled(err) {
 		return a.unreached(ctx, p, err)
 	}
 	return fmt.Errorf("create %s: host %s broke off, see \"ddocker ps -a\" for whether it was made: %w", p.Name, a.hosts.name(p.Node), err)
+}
+
+// notDialled says whether the error means that nothing was sent.
+func notDialled(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // randomName makes up a name that is free, as docker does.

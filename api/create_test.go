@@ -134,7 +134,7 @@ func TestPortThatTurnsOutTakenIsFoundElsewhere(t *testing.T) {
 func TestEveryPortThatTheImageExposesIsPublished(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		// The twin's images expose nothing: an engine of our own stands in front.
-		w.hosts[0].exposing("/images/busybox/json", `{"Config":{"ExposedPorts":{"80/tcp":{}}}}`)
+		w.hosts[0].exposing("/images/busybox:latest/json", `{"Config":{"ExposedPorts":{"80/tcp":{}}}}`)
 		id := w.hosts[0].create("web", `{"Image":"busybox","ExposedPorts":{"81/tcp":{}},"HostConfig":{"PublishAllPorts":true}}`)
 		var ports []string
 		for _, b := range w.placement(id).Grant.Ports {

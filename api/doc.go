@@ -14,6 +14,9 @@
 //	place   through the ledger
 //	refuse  nowhere
 //
+// Names of images are the ledger's: whatever makes one claims its name first, and
+// an image comes to the host that needs it from one that has it.
+//
 // A new route of Docker's is a new row. What is not in the table reaches no
 // engine. Paths towards an engine are built from the row and from what the
 // ledger knows, never copied from the client.

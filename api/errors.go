@@ -25,6 +25,11 @@ func reply(w http.ResponseWriter, status int, body any) {
 func failWith(w http.ResponseWriter, err error) {
 	var refusal *ledger.Refusal
 	if !errors.As(err, &refusal) {
+		var refused *statusError
+		if errors.As(err, &refused) {
+			fail(w, refused.status, "%s", err)
+			return
+		}
 		var leaderless *consensus.NoLeaderError
 		if errors.As(err, &leaderless) {
 			fail(w, http.StatusServiceUnavailable, "%s: see \"ddocker raft peers\"", err)

@@ -2,28 +2,8 @@ package api
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 )
-
-func TestImagesOfAllHostsAreListedOnce(t *testing.T) {
-	inWorld(t, 2, func(w *world) {
-		w.hosts[1].twin.AddImage("mine:1")
-		type image struct {
-			ID       string
-			RepoTags []string
-			Ddocker  imageExtra
-		}
-		hosts := map[string]string{}
-		for _, i := range read[[]image](w, w.hosts[0].want(http.StatusOK, "", get, "/images/json", "")) {
-			hosts[i.RepoTags[0]] += strings.Join(i.Ddocker.Hosts, ",") + ";"
-		}
-		// The twins' busyboxes have IDs of their own.
-		if len(hosts) != 2 || hosts["mine:1"] != "n2;" || len(hosts["busybox:latest"]) != len("n1;n2;") {
-			t.Errorf("got %v", hosts)
-		}
-	})
-}
 
 func TestInfoSumsUpAndWarns(t *testing.T) {
 	inWorld(t, 3, func(w *world) {

@@ -33,18 +33,28 @@ const maxBody = 4 << 20
 // cluster's API, of this node or of another, and have passed its table there:
 // whoever holds a node's certificate is trusted with that.
 type Local struct {
-	node   Node
-	proxy  *httputil.ReverseProxy
-	ranges func(ctx context.Context) (oldest, newest string, err error)
-	smi    func(ctx context.Context) (string, error)
+	self        string
+	log         Log
+	node        Node
+	images      Images
+	engine      http.RoundTripper
+	engineImage func(ctx context.Context, id string) string
+	proxy       *httputil.ReverseProxy
+	ranges      func(ctx context.Context) (oldest, newest string, err error)
+	smi         func(ctx context.Context) (string, error)
 }
 
 func newLocal(cfg Config) *Local {
 	return &Local{
-		node:   cfg.Node,
-		ranges: cfg.Engine.Versions,
-		smi:    cfg.SMI,
-		proxy:  forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger),
+		self:        cfg.Self,
+		log:         cfg.Log,
+		node:        cfg.Node,
+		images:      cfg.Images,
+		engine:      cfg.Engine.RoundTripper(),
+		engineImage: cfg.EngineImage,
+		ranges:      cfg.Engine.Versions,
+		smi:         cfg.SMI,
+		proxy:       forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger),
 	}
 }
 
@@ -76,8 +86,15 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.Reve
 // ServeHTTP carries out one request.
 func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	version, path := splitVersion(r.URL.Path)
-	if path == pathHere {
+	switch path {
+	case pathHere:
 		w.WriteHeader(http.StatusNoContent)
+		return
+	case pathBring:
+		l.bring(w, r)
+		return
+	case pathSettle:
+		l.settle(w, r)
 		return
 	}
 	version, err := l.clamp(r.Context(), version)
@@ -88,7 +105,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodPost && path == "/containers/create":
 		l.create(w, r, version)
-		return
+	case r.Method == http.MethodPost && path == "/commit":
+		l.commit(w, r, version)
 	case path == pathSMI:
 		text, err := l.smi(r.Context())
 		if err != nil {
@@ -96,16 +114,27 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		io.WriteString(w, text)
-		return
+	default:
+		l.pass(w, r, version, path)
 	}
+}
+
+// pass hands the request to the engine.
+func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path string) {
 	out := r.Clone(r.Context())
-	out.URL.Path, out.URL.RawPath = path, ""
+	out.URL.Path, out.URL.RawPath = l.toEngine(r.Context(), out.URL, path), ""
 	if version != "" {
-		out.URL.Path = "/v" + version + path
+		out.URL.Path = "/v" + version + out.URL.Path
 	}
 	id, removal := strings.CutPrefix(path, "/containers/")
 	if removal = removal && r.Method == http.MethodDelete; removal {
 		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.node.Removed(r.Context(), id) }}
+	}
+	if tells(r.Method, path) {
+		if ids := l.clusterIDs(r.Context()); len(ids) > 0 {
+			l.translate(w, out, ids)
+			return
+		}
 	}
 	l.proxy.ServeHTTP(w, out)
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 )
@@ -22,4 +23,16 @@ func (w *record) response(r *http.Request) *http.Response {
 		StatusCode: w.status, Header: w.header, Body: io.NopCloser(&w.body), Request: r,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(w.body.Len()),
 	}
+}
+
+// pass passes an answer on, up to maxBody of it.
+func pass(w http.ResponseWriter, resp *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return fmt.Errorf("the answer broke off: %w", err)
+	}
+	w.Header()["Content-Type"] = resp.Header["Content-Type"]
+	w.WriteHeader(resp.StatusCode)
+	w.Write(body)
+	return nil
 }

@@ -61,14 +61,16 @@ func routes() []route {
 		{get, "/exec/{}/json", (*API).exec},
 
 		{get, "/images/json", (*API).listImages},
-		{post, "/images/create", (*API).here},
-		{post, "/images/load", (*API).here},
+		{post, "/images/create", (*API).createImage},
+		{post, "/images/load", (*API).load},
+		{post, "/images/prune", (*API).pruneImages},
 		{get, "/images/search", (*API).here},
 		{get, "/images/{}/json", (*API).imageHolder},
 		{get, "/images/{}/history", (*API).imageHolder},
 		{get, "/images/get", (*API).save},
 		{get, "/images/{}/get", (*API).imageHolder},
-		{post, "/images/{}/tag", (*API).imageHolder},
+		{post, "/images/{}/push", (*API).push},
+		{post, "/images/{}/tag", (*API).tag},
 		{del, "/images/{}", (*API).removeImage},
 
 		{get, "/swarm", (*API).refuseSwarm},
@@ -79,6 +81,7 @@ func routes() []route {
 		{get, "/configs", (*API).refuseSwarm},
 
 		{get, "/ddocker/nodes", (*API).listNodes},
+		{post, "/ddocker/images/{}/replicate", (*API).replicate},
 		{get, "/ddocker/settings", (*API).showSettings},
 		{post, "/ddocker/settings", (*API).applySettings},
 		{post, "/ddocker/tokens", (*API).createToken},

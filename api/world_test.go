@@ -14,20 +14,23 @@ import (
 	"time"
 
 	"ddocker/consensus"
+	"ddocker/consensus/ledger"
 	"ddocker/engine"
 	"ddocker/engine/enginetest"
 	"ddocker/gossip"
 	"ddocker/node"
 	"ddocker/node/nodetest"
 	"ddocker/sched"
+	"ddocker/settings"
 )
 
 // world is a cluster of whole nodes but for raft, gossip and TLS, in virtual time.
 type world struct {
 	*testing.T
-	log   *nodetest.Log
-	hosts []*agent
-	raft  *fakeRaft
+	log      *nodetest.Log
+	hosts    []*agent
+	raft     *fakeRaft
+	registry enginetest.Registry
 
 	mu   sync.Mutex      // guards down
 	down map[string]bool // nodes that gossip believes dead
@@ -42,6 +45,7 @@ type agent struct {
 	docker  *engine.Engine
 	machine *nodetest.Machine
 	replica *nodetest.Replica
+	node    *node.Node
 	client  *http.Transport // to its API
 	peers   *http.Transport // to its Local
 }
@@ -52,6 +56,11 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, down: map[string]bool{}}
+		alone := settings.Default() // what a test does not ask for is not copied
+		alone.ImageReplicas = 1
+		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{Configure: &alone}); err != nil {
+			t.Fatal(err)
+		}
 		for i := range n {
 			w.add(fmt.Sprintf("n%d", i+1))
 		}
@@ -69,7 +78,7 @@ func (w *world) settle() {
 func (w *world) add(name string) {
 	w.Helper()
 	h := &agent{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica()}
-	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-" + name}})
+	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-" + name}, Registry: &w.registry})
 	h.twin.AddImage("busybox:latest")
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -79,21 +88,28 @@ func (w *world) add(name string) {
 	if h.docker, err = engine.New(engine.Config{Dial: pipe.Dial}); err != nil {
 		w.Fatal(err)
 	}
-	n := node.New(node.Config{
+	mover, library := w.images(h)
+	h.node = node.New(node.Config{
 		ID: h.id, Name: name, Address: h.id + ":7000", Version: "test", Log: h.replica, Engine: h.docker,
+		Images: mover, Library: library, Disk: func() (free, total int64, err error) { return 1 << 40, 2 << 40, nil },
 		Peers: gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 	h.api = New(Config{
-		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: n, Engine: h.docker,
+		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
+		Images: nodeImages{h.node}, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
 		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
 		SMI:    func(context.Context) (string, error) { return "cards of " + name, nil },
 		Logger: slog.New(slog.DiscardHandler),
 	})
-	running.Go(func() { n.Run(ctx) })
+	running.Go(func() { mover.Run(ctx) })
+	running.Go(func() { h.node.Run(ctx) })
 	running.Go(func() { h.api.Run(ctx) })
 	h.client = serve(ctx, &running, h.api)
-	h.peers = serve(ctx, &running, h.api.Local())
+	local := http.NewServeMux()
+	local.Handle("/rpc/image/", mover.Handler())
+	local.Handle("/", h.api.Local())
+	h.peers = serve(ctx, &running, local)
 	w.Cleanup(func() {
 		h.twin.Unhang()
 		cancel()
@@ -112,7 +128,11 @@ func serve(ctx context.Context, running *sync.WaitGroup, handler http.Handler) *
 	s := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	running.Go(func() { s.Serve(pipe) })
 	running.Go(func() { <-ctx.Done(); s.Close() })
-	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return pipe.Dial(ctx) }}
+	return &http.Transport{DialContext: dialer(pipe)}
+}
+
+func dialer(pipe *enginetest.Pipe) func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return pipe.Dial(ctx) }
 }
 
 // fail has gossip believe that the host is dead, which it is.
@@ -150,6 +170,10 @@ func (g gossiped) Alive(id string) bool {
 }
 
 func (g gossiped) Load(string) sched.Load { return sched.Load{} }
+
+func (g gossiped) Bring(ctx context.Context, id, image, name string) error {
+	return g.w.hosts[0].api.BringImage(ctx, id, image, name)
+}
 
 func (g gossiped) HasImage(ctx context.Context, id, ref string) bool {
 	return g.w.hosts[0].api.HasImage(ctx, id, ref)

@@ -16,14 +16,15 @@ import (
 type Env struct {
 	// Args are the arguments after the program's name.
 	Args []string
-	// Stdin is read by the questions of create, by exec and start with -i and
-	// by "config apply -", and by nothing else. Terminal features need a
-	// terminal's *os.File here and in Stdout.
+	// Stdin is read by the questions of create and "image prune", by exec and
+	// start with -i, by load and by "import -" and "config apply -", and by
+	// nothing else. Terminal features need a terminal's *os.File here and in
+	// Stdout.
 	Stdin io.Reader
 	// Stdout takes data, Stderr everything else.
 	Stdout, Stderr io.Writer
 	// Getenv reads the environment: DDOCKER_HOST, DOCKER_HOST,
-	// DOCKER_CERT_PATH, HOME, USER and what "-e NAME" passes on.
+	// DOCKER_CERT_PATH, DOCKER_CONFIG, HOME, USER and what "-e NAME" passes on.
 	Getenv func(string) string
 	// Version is this program's version.
 	Version string
@@ -62,6 +63,7 @@ func newRoot(a *app) *cobra.Command {
 		RunE:              runGroup,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
+		TraverseChildren:  true, // history has a -H of its own, as docker's
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetIn(a.Stdin)
@@ -77,10 +79,22 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newPs(a), newImages(a), newInspect(a), newExec(a), newStart(a), newStop(a),
 		newRm(a), newRmi(a), newSMI(a), newCreate(a), newCommit(a), newLogs(a),
-		newNodes(a), newToken(a), newConfig(a), newRaft(a), newVersion(a), newCompletion(), newMan(a),
+		newVersion(a), newCompletion(), newMan(a),
 	)
+	addGroup(root, "Image commands:", newImage(a), newHistory(a), newPull(a), newPush(a),
+		newSave(a), newLoad(a), newImport(a), newTag(a))
+	addGroup(root, "Cluster commands:", newNodes(a), newToken(a), newConfig(a), newRaft(a))
 	root.AddCommand(a.Extra...)
 	return root
+}
+
+// addGroup adds commands that stand under a title of their own in help.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // runGroup is the body of a command that only holds others: it prints help,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,13 +64,17 @@ func TestRmStopsARunningContainerAndForceKillsIt(t *testing.T) {
 
 func TestCommitRefusesANameThatExists(t *testing.T) {
 	g := newAgent(t)
-	g.answers("GET /images/taken:1/json", http.StatusOK, `{}`)
-	g.answers("GET /images/{name}/json", http.StatusNotFound, `{"message":"No such image"}`)
-	g.answers("POST /commit", http.StatusCreated, `{"Id":"sha256:0123"}`)
-	g.runs(t, "", "commit", "abc", "taken:1").wants(t, 1, "", "Error: image taken:1 already exists: ")
-	if changes := g.changes(); len(changes) > 0 {
-		t.Errorf("it did %q", changes)
-	}
+	g.HandleFunc("POST /commit", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("tag") == "1" && strings.HasSuffix(r.URL.Query().Get("repo"), "/taken") {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusConflict)
+			io.WriteString(w, `{"message":"image taken:1 already exists on host h2, as sha256:89ab"}`)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+		io.WriteString(w, `{"Id":"sha256:0123"}`)
+	})
+	g.runs(t, "", "commit", "abc", "taken:1").wants(t, 1, "", "Error: image taken:1 already exists on host h2, as sha256:89ab\n")
 	g.runs(t, "", "commit", "-m", "x", "abc", "free:1").wants(t, 0, "sha256:0123\n")
 	if !g.was("POST /commit?author=&comment=x&container=abc&repo=docker.io%2Flibrary%2Ffree&tag=1") {
 		t.Errorf("it did %q", g.changes())
@@ -78,7 +83,6 @@ func TestCommitRefusesANameThatExists(t *testing.T) {
 
 func TestCommitWithoutATagTakesTheTime(t *testing.T) {
 	g := newAgent(t)
-	g.answers("GET /images/{name}/json", http.StatusNotFound, `{"message":"No such image"}`)
 	g.answers("POST /commit", http.StatusCreated, `{"Id":"sha256:0123"}`)
 	g.runs(t, "", "commit", "abc", "free").wants(t, 0, "sha256:0123\n", "Committing to free:20")
 	if got := strings.Join(g.changes(), ""); !regexp.MustCompile(`%2Ffree&tag=\d{8}-\d{6}$`).MatchString(got) {
@@ -91,11 +95,15 @@ func TestNodesShowsFreeAndTotal(t *testing.T) {
 	g.answers("GET /ddocker/nodes", http.StatusOK, `[
 	 {"ID":"1f","Name":"h1","Address":"10.0.0.1:7722","State":"alive","Role":"leader","Cores":8,"FreeMilliCPU":5500,
 	  "Memory":68719476736,"FreeMemory":34359738368,"GPUs":[{"UUID":"GPU-1","Model":"TITAN Xp","Free":true},{"UUID":"GPU-2","Free":false}]},
-	 {"ID":"2f","Name":"h2","Address":"10.0.0.2:7722","State":"down","Role":"voter","Cores":4,"Memory":1073741824,"Reason":"no answer"}]`)
+	 {"ID":"2f","Name":"h2","Address":"10.0.0.2:7722","State":"down","Role":"voter","Cores":4,"Memory":1073741824,"Reason":"no answer","Store":"overlay2"}]`)
 	g.runs(t, "", "nodes").wants(t, 0, ""+
 		"NAME   ADDRESS         STATE   ROLE     CORES   MEMORY        GPUS\n"+
 		"h1     10.0.0.1:7722   alive   leader   5.5/8   32GiB/64GiB   1/2\n"+
 		"h2     10.0.0.2:7722   down    voter    0/4     0B/1GiB       0/0\n")
+	g.runs(t, "", "nodes", "--verbose").wants(t, 0, ""+
+		"NAME   ADDRESS         STATE   ROLE     CORES   MEMORY        GPUS   STORE\n"+
+		"h1     10.0.0.1:7722   alive   leader   5.5/8   32GiB/64GiB   1/2    \n"+
+		"h2     10.0.0.2:7722   down    voter    0/4     0B/1GiB       0/0    overlay2\n")
 	g.runs(t, "", "nodes", "-q").wants(t, 0, "h1\nh2\n")
 	g.runs(t, "", "nodes", "--format", "{{.Name}}: {{.Reason}}").wants(t, 0, "h1: \nh2: no answer\n")
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/spf13/cobra"
 )
@@ -48,12 +47,6 @@ func (a *app) commit(ctx context.Context, name string, o container.CommitOptions
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	switch _, err := cluster.docker.ImageInspect(ctx, o.Reference); {
-	case err == nil:
-		return fmt.Errorf(`image %[1]s already exists: choose another tag, or remove it with "ddocker rmi %[1]s"`, o.Reference)
-	case !errdefs.IsNotFound(err):
-		return err
-	}
 	done, err := cluster.docker.ContainerCommit(ctx, name, o)
 	if err != nil {
 		return err

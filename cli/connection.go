@@ -31,6 +31,7 @@ const (
 type connection struct {
 	docker *client.Client // for Docker's own routes
 	http   *http.Client   // for ddocker's, and where Docker's types lack fields
+	name   string         // of this program, as User-Agent
 }
 
 func (a *app) connect() (*connection, error) {
@@ -40,16 +41,27 @@ func (a *app) connect() (*connection, error) {
 	}
 	d := &dialer{endpoints: endpoints, tls: a.clientTLS}
 	transport := &http.Transport{DialContext: d.dial, DisableCompression: true, IdleConnTimeout: readTimeout}
+	name := userAgent(a.Version)
 	docker, err := client.NewClientWithOpts(
 		client.WithHost("tcp://"+agentName),
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
-		client.WithUserAgent("ddocker/"+a.Version),
+		client.WithUserAgent(name),
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the connection: %w", err)
 	}
-	return &connection{docker: docker, http: &http.Client{Transport: transport}}, nil
+	return &connection{docker: docker, http: &http.Client{Transport: transport}, name: name}, nil
+}
+
+// userAgent tells the cluster that a command line asks, one that pulls images
+// itself: a name, and what always begins with a digit.
+func userAgent(version string) string {
+	version = strings.TrimPrefix(version, "v")
+	if version == "" || version[0] < '0' || version[0] > '9' {
+		version = strings.TrimSuffix("0+"+version, "+") // built between versions
+	}
+	return "ddocker/" + version
 }
 
 // apiError is a refusal of a route, in the cluster's own words.
@@ -75,6 +87,7 @@ func (c *connection) send(ctx context.Context, method, path string, query url.Va
 	if err != nil {
 		return nil, fmt.Errorf("ask the cluster: %w", err)
 	}
+	request.Header.Set("User-Agent", c.name)
 	answer, err := c.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the cluster for %s: %w", path, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/spf13/cobra"
 )
 
@@ -19,7 +20,8 @@ func newCreate(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create [OPTIONS] [IMAGE [COMMAND] [ARG...]]",
 		Short: "Create and start a container with a selected type",
-		Long: "Create and start a container on a host that has its resources free.\n\n" +
+		Long: "Create and start a container on a host that has its resources free. An image that\n" +
+			"is missing there is brought from another host, or from a registry.\n\n" +
 			"What no flag says is asked; Enter takes the default. With --cpus, --memory or\n" +
 			"--gpus no type is asked. The container has a terminal, and runs /bin/bash where\n" +
 			"neither COMMAND nor the image says otherwise.",
@@ -88,9 +90,11 @@ func (a *app) launch(ctx context.Context, cluster *connection, o *createOptions)
 	if err != nil {
 		return err
 	}
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
-	defer cancel()
-	created, err := cluster.docker.ContainerCreate(whole, request.Config, request.HostConfig, nil, nil, o.name)
+	var created container.CreateResponse
+	err = a.withImage(ctx, cluster, o.image, func() (err error) {
+		created, err = cluster.create(ctx, request, o.name)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -103,10 +107,21 @@ func (a *app) launch(ctx context.Context, cluster *connection, o *createOptions)
 	if err == nil {
 		return nil
 	}
-	if undone := cluster.remove(whole, created.ID, &rmOptions{force: true, volumes: true}); undone != nil {
+	undo := context.WithoutCancel(ctx)
+	if undone := cluster.remove(undo, created.ID, &rmOptions{force: true, volumes: true}); undone != nil {
 		a.complain(fmt.Errorf(`container %[1]s is left behind, %[2]s: remove it with "ddocker rm -f %[1]s"`, o.name, describe(undone)))
 	}
 	return err
+}
+
+// create goes on when ctx ends in the middle of it.
+func (c *connection) create(ctx context.Context, request container.CreateRequest, name string) (container.CreateResponse, error) {
+	if ctx.Err() != nil {
+		return container.CreateResponse{}, context.Cause(ctx)
+	}
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+	defer cancel()
+	return c.docker.ContainerCreate(whole, request.Config, request.HostConfig, nil, nil, name)
 }
 
 // check refuses wrong flags before anything is asked.

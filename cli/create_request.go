@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/go-units"
 )
@@ -31,7 +30,11 @@ func (a *app) createRequest(ctx context.Context, cluster *connection, o *createO
 	}
 	command := o.command
 	if len(command) == 0 {
-		if command, err = cluster.defaultCommand(ctx, o.image); err != nil {
+		err := a.withImage(ctx, cluster, o.image, func() (err error) {
+			command, err = cluster.defaultCommand(ctx, o.image)
+			return err
+		})
+		if err != nil {
 			return none, err
 		}
 	}
@@ -63,9 +66,6 @@ func (c *connection) defaultCommand(ctx context.Context, name string) ([]string,
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	image, err := c.docker.ImageInspect(ctx, name)
-	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf(`no host has the image %s: see "ddocker images"`, name)
-	}
 	if err != nil {
 		return nil, err
 	}

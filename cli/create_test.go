@@ -153,7 +153,6 @@ func TestCreateRefusesWithOneSentence(t *testing.T) {
 		{append([]string{"--memory", "lots"}, rest...), "", `Error: invalid --memory "lots"`},
 		{append([]string{"--gpus", "all"}, rest...), "", `Error: invalid --gpus "all"`},
 		{[]string{"--ports", "70000"}, "", `Error: invalid --ports: "70000" is not a number from 0 to 1000`},
-		{[]string{"--type", "0", "--ports", "0", "--name", "abc", "gone"}, "", `Error: no host has the image gone: see "ddocker images"`},
 		{nil, "9\n", `Error: "9" is not a number from 0 to 3`},
 		{nil, "0\nmany\n", `Error: "many" is not a number from 0 to 1000`},
 	} {

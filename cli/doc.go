@@ -18,7 +18,8 @@
 // none. Whatever a command can do, any other client of that API can do too.
 //
 // Data goes to standard output. Progress, questions and warnings go to
-// standard error, save for the dialogue of "ddocker create" on a terminal.
+// standard error, save for the dialogue of "ddocker create" on a terminal and,
+// as docker has it, for what pull, push, load and import tell.
 // Exit codes are docker's: 0 for success, 1 for a failed command, 125 for a
 // wrong flag and for what the cluster refused to create or exec, 126, 127 and
 // all others from the process that exec ran, 130 for an interrupt.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // exitError ends the program with a code of its own. A nil err means that
@@ -118,11 +119,14 @@ func (a *app) exit(ctx context.Context, err error) int {
 		a.complain(err)
 	}
 	var usage usageError
+	var unknown *pflag.NotExistError // before a command's name
 	switch {
 	case isOwn:
 		return own.code
 	case errors.As(err, &usage):
 		return usage.code
+	case errors.As(err, &unknown):
+		return 125
 	}
 	return 1
 }

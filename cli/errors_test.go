@@ -84,6 +84,14 @@ func TestHelpIsTheSeedsAndMore(t *testing.T) {
 	if r.code != 0 || !strings.HasPrefix(r.stdout, seedHelp) || !strings.Contains(r.stdout, "\n  ddocker nodes  ") {
 		t.Errorf("exit code %d:\n%s", r.code, r.stdout)
 	}
+	from := 0
+	for _, title := range []string{"\nImage commands:\n", "\n  ddocker tag ", "\nCluster commands:\n", "\n  ddocker token ", "\nMore commands:\n", "\n  ddocker version ", "\nOptions:\n"} {
+		at := strings.Index(r.stdout[from:], title)
+		if at < 0 {
+			t.Fatalf("%q is not where it should be:\n%s", title, r.stdout)
+		}
+		from += at
+	}
 	if bare := g.runs(t, ""); bare != r {
 		t.Errorf("without arguments: %+v", bare)
 	}

@@ -36,10 +36,13 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 		io.WriteString(w, commandHelp(c))
 		return
 	}
-	io.WriteString(w, seedHelp+"\nMore commands:\n")
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() && !strings.Contains(seedHelp, "ddocker "+sub.Name()+" ") {
-			fmt.Fprintf(w, "  %-48s%s\n", sub.CommandPath(), sub.Short)
+	io.WriteString(w, seedHelp)
+	for _, group := range append(c.Groups(), &cobra.Group{Title: "More commands:"}) {
+		io.WriteString(w, "\n"+group.Title+"\n")
+		for _, sub := range c.Commands() {
+			if sub.GroupID == group.ID && sub.IsAvailableCommand() && !strings.Contains(seedHelp, "ddocker "+sub.Name()+" ") {
+				fmt.Fprintf(w, "  %-48s%s\n", sub.CommandPath(), sub.Short)
+			}
 		}
 	}
 	io.WriteString(w, "\nOptions:\n"+flagUsages(c.LocalFlags())+"\nRun 'ddocker COMMAND --help' for more information on a command.\n")
@@ -93,7 +96,7 @@ func flagName(f *pflag.Flag) string {
 		name = "  -" + f.Shorthand + ", --" + f.Name
 	}
 	kind, _ := pflag.UnquoteUsage(f)
-	if kind == "stringArray" {
+	if kind == "stringArray" || kind == "strings" {
 		kind = "list"
 	}
 	return strings.TrimRight(name+" "+kind, " ")

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,31 +17,38 @@ import (
 type imageSummary struct {
 	image.Summary
 	Ddocker struct {
-		Node  string
-		Hosts []string
+		Hosts    []string // that have it and answer
+		Away     []string // that have it and do not
+		Owner    string
+		Replicas int // how many hosts are to have it; 0: nobody asked
 	}
 }
 
 // imageRow is one name of an image as templates and --format json see it.
 type imageRow struct {
+	Copies       string
 	CreatedAt    string
 	CreatedSince string
 	Digest       string
 	Hosts        string
 	ID           string
+	Owner        string
 	Repository   string
 	Size         string
 	Tag          string
 }
 
 func newImages(a *app) *cobra.Command {
-	l, all := &listing{}, false
+	l, all, hosts := &listing{}, false, false
 	c := &cobra.Command{
 		Use:   "images [OPTIONS] [REPOSITORY[:TAG]]",
 		Short: "List images",
-		Long: "List the images of all hosts.\n\n" +
-			"A template for --format knows docker's fields, and .Hosts besides.",
-		Example: "  ddocker images\n" +
+		Long: "List the images of all hosts, each name once.\n\n" +
+			"HOSTS is on how many hosts an image is; 1/2 says that one has it and the cluster\n" +
+			"will make it two. A tag with @HOST is a name that stands for another image on that\n" +
+			"host alone. A template for --format knows docker's fields, and .Copies .Hosts\n" +
+			".Owner besides.",
+		Example: "  ddocker images --hosts\n" +
 			"  ddocker images --format 'table {{.Repository}}:{{.Tag}}\\t{{.Hosts}}'",
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeNames(1, imageNames),
@@ -47,17 +56,18 @@ func newImages(a *app) *cobra.Command {
 			if len(args) == 1 {
 				l.filters = append(l.filters, "reference="+args[0])
 			}
-			return a.images(c.Context(), l, all)
+			return a.images(c.Context(), l, all, hosts)
 		},
 	}
 	c.Flags().BoolVarP(&all, "all", "a", false, "Show all images (default hides intermediate images)")
+	c.Flags().BoolVar(&hosts, "hosts", false, "Name the hosts that have an image, instead of their number")
 	l.flags(c, "Only show image IDs")
 	l.filterFlag(c)
 	l.truncFlag(c)
 	return c
 }
 
-func (a *app) images(ctx context.Context, l *listing, all bool) error {
+func (a *app) images(ctx context.Context, l *listing, all, hosts bool) error {
 	query, err := filterQuery(l.filters)
 	if err != nil {
 		return err
@@ -77,7 +87,7 @@ func (a *app) images(ctx context.Context, l *listing, all bool) error {
 	for _, i := range images {
 		rows = append(rows, imageRows(i, !l.noTrunc)...)
 	}
-	return write(a.Stdout, imageTable(), *l, rows)
+	return write(a.Stdout, imageTable(hosts), *l, rows)
 }
 
 func (c *connection) images(ctx context.Context, query url.Values) ([]imageSummary, error) {
@@ -86,14 +96,18 @@ func (c *connection) images(ctx context.Context, query url.Values) ([]imageSumma
 	return list, err
 }
 
-func imageTable() table {
+func imageTable(hosts bool) table {
+	last := "\t{{.Copies}}"
+	if hosts {
+		last = "\t{{.Hosts}}"
+	}
 	return table{
-		columns:  "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+		columns:  "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.Owner}}" + last,
 		quiet:    "{{.ID}}",
 		minWidth: 10,
 		titles: titles{
-			"CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Digest": "DIGEST", "Hosts": "HOSTS",
-			"ID": "IMAGE ID", "Repository": "REPOSITORY", "Size": "SIZE", "Tag": "TAG",
+			"Copies": "HOSTS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Digest": "DIGEST",
+			"Hosts": "HOSTS", "ID": "IMAGE ID", "Owner": "OWNER", "Repository": "REPOSITORY", "Size": "SIZE", "Tag": "TAG",
 		},
 	}
 }
@@ -103,17 +117,16 @@ func imageTable() table {
 func imageRows(i imageSummary, trunc bool) []imageRow {
 	created := time.Unix(i.Created, 0)
 	row := imageRow{
+		Copies:       copies(i),
 		CreatedAt:    created.String(),
 		CreatedSince: units.HumanDuration(time.Since(created)) + " ago",
 		Digest:       "<none>",
-		Hosts:        strings.Join(i.Ddocker.Hosts, ","),
+		Hosts:        hostNames(i),
 		ID:           i.ID,
+		Owner:        i.Ddocker.Owner,
 		Repository:   "<none>",
 		Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
 		Tag:          "<none>",
-	}
-	if row.Hosts == "" {
-		row.Hosts = i.Ddocker.Node
 	}
 	if trunc {
 		row.ID = shortID(i.ID)
@@ -134,6 +147,33 @@ func imageRows(i imageSummary, trunc bool) []imageRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// copies is on how many hosts an image is, and of how many while those are too few.
+func copies(i imageSummary) string {
+	have := strconv.Itoa(len(i.Ddocker.Hosts))
+	if len(i.Ddocker.Hosts) < i.Ddocker.Replicas {
+		return have + "/" + strconv.Itoa(i.Ddocker.Replicas)
+	}
+	return have
+}
+
+// hostNames lists the hosts that have an image.
+func hostNames(i imageSummary) string {
+	hosts := slices.Clone(i.Ddocker.Hosts)
+	for _, away := range i.Ddocker.Away {
+		hosts = append(hosts, away+" (away)")
+	}
+	return strings.Join(hosts, ", ")
+}
+
+// localTo is the HOST of NAME@HOST, which is empty for other names.
+func localTo(name string) string {
+	_, host, _ := strings.Cut(name, "@")
+	if strings.Contains(host, ":") {
+		return "" // a digest
+	}
+	return host
 }
 
 // splitTag cuts an image's name at the colon of its tag, which is not that of

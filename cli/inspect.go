@@ -11,7 +11,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/templates"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/image"
 	"github.com/spf13/cobra"
 )
 
@@ -32,14 +31,15 @@ func newInspect(a *app) *cobra.Command {
 		Args:              named(1, -1, -1),
 		ValidArgsFunction: a.completeNames(0, containerNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.inspect(c.Context(), format, args)
+			return a.inspect(c.Context(), format, args, (*connection).inspect)
 		},
 	}
 	c.Flags().StringVarP(&format, "format", "f", "", "Format output: 'json' for one line, or a Go template")
 	return c
 }
 
-func (a *app) inspect(ctx context.Context, format string, names []string) error {
+func (a *app) inspect(ctx context.Context, format string, names []string,
+	find func(*connection, context.Context, string) (object, error)) error {
 	view, err := templates.Parse(format)
 	if err != nil {
 		return exitError{64, fmt.Errorf("understand --format: %w", err)}
@@ -50,7 +50,7 @@ func (a *app) inspect(ctx context.Context, format string, names []string) error 
 	}
 	var array [][]byte
 	err = a.each(ctx, names, func(name string) error {
-		found, err := cluster.inspect(ctx, name)
+		found, err := find(cluster, ctx, name)
 		if err != nil {
 			return err
 		}
@@ -102,21 +102,24 @@ const noSuchObject = "No such object"
 
 // inspect looks for a container of that name, then for an image.
 func (c *connection) inspect(ctx context.Context, name string) (object, error) {
-	found := object{typed: &container.InspectResponse{}}
-	raw, err := c.read(ctx, http.MethodGet, "/containers/"+name+"/json", nil, nil)
+	found, err := c.object(ctx, "/containers/"+name+"/json", &container.InspectResponse{})
 	if errdefs.IsNotFound(err) {
-		found.typed = &image.InspectResponse{}
-		raw, err = c.read(ctx, http.MethodGet, "/images/"+name+"/json", nil, nil)
+		found, err = c.inspectImage(ctx, name)
 	}
 	if errdefs.IsNotFound(err) {
 		return object{}, fmt.Errorf("%s: %s", noSuchObject, name)
 	}
+	return found, err
+}
+
+// object reads what is at path, typed as docker knows it.
+func (c *connection) object(ctx context.Context, path string, typed any) (object, error) {
+	raw, err := c.read(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return object{}, err
 	}
-	if err := json.Unmarshal(raw, found.typed); err != nil {
-		return object{}, fmt.Errorf("understand what %s is: %w", name, err)
+	if err := json.Unmarshal(raw, typed); err != nil {
+		return object{}, fmt.Errorf("understand the answer of %s: %w", path, err)
 	}
-	found.raw = raw
-	return found, nil
+	return object{typed, raw}, nil
 }

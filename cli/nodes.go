@@ -25,6 +25,7 @@ type node struct {
 	}
 	Containers int
 	Reason     string // why the node takes nothing, if so
+	Store      string // how images are read from its engine
 }
 
 // nodeRow is one node as templates and --format json see it.
@@ -40,27 +41,30 @@ type nodeRow struct {
 	Reason     string
 	Role       string
 	State      string
+	Store      string
 	Version    string
 }
 
 func newNodes(a *app) *cobra.Command {
-	l := &listing{}
+	l, verbose := &listing{}, false
 	c := &cobra.Command{
 		Use:   "nodes [OPTIONS]",
 		Short: "List the hosts of the cluster",
 		Long: "List the hosts of the cluster, with their free and total resources.\n\n" +
-			"A template for --format also knows .ID .Version .Engine .Containers .Reason.",
+			"STORE, of --verbose, is how images are read from a host's engine. A template for\n" +
+			"--format also knows .ID .Version .Engine .Containers .Reason .Store.",
 		Example: "  ddocker nodes\n" +
 			"  ddocker nvidia-smi $(ddocker nodes -q)",
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(c *cobra.Command, _ []string) error { return a.nodes(c.Context(), *l) },
+		RunE:              func(c *cobra.Command, _ []string) error { return a.nodes(c.Context(), *l, verbose) },
 	}
+	c.Flags().BoolVar(&verbose, "verbose", false, "Also show how each host's images are read")
 	l.flags(c, "Only display names")
 	return c
 }
 
-func (a *app) nodes(ctx context.Context, l listing) error {
+func (a *app) nodes(ctx context.Context, l listing, verbose bool) error {
 	cluster, err := a.connect()
 	if err != nil {
 		return err
@@ -73,7 +77,11 @@ func (a *app) nodes(ctx context.Context, l listing) error {
 	for i, n := range nodes {
 		rows[i] = n.row()
 	}
-	return write(a.Stdout, nodeTable(), l, rows)
+	t := nodeTable()
+	if verbose {
+		t.columns += "\t{{.Store}}"
+	}
+	return write(a.Stdout, t, l, rows)
 }
 
 func (c *connection) nodes(ctx context.Context) ([]node, error) {
@@ -89,7 +97,7 @@ func nodeTable() table {
 		titles: titles{
 			"Address": "ADDRESS", "Containers": "CONTAINERS", "Cores": "CORES", "Engine": "ENGINE",
 			"GPUs": "GPUS", "ID": "ID", "Memory": "MEMORY", "Name": "NAME", "Reason": "REASON",
-			"Role": "ROLE", "State": "STATE", "Version": "VERSION",
+			"Role": "ROLE", "State": "STATE", "Store": "STORE", "Version": "VERSION",
 		},
 	}
 }
@@ -114,6 +122,7 @@ func (n node) row() nodeRow {
 		Reason:     n.Reason,
 		Role:       n.Role,
 		State:      n.State,
+		Store:      n.Store,
 		Version:    n.Version,
 	}
 }

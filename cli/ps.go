@@ -101,13 +101,9 @@ func filterQuery(conditions []string) (url.Values, error) {
 	if len(conditions) == 0 {
 		return query, nil
 	}
-	args := filters.NewArgs()
-	for _, condition := range conditions {
-		key, value, ok := strings.Cut(condition, "=")
-		if !ok {
-			return nil, exitError{125, fmt.Errorf("invalid filter %q: write KEY=VALUE", condition)}
-		}
-		args.Add(strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value))
+	args, err := filterArgs(conditions)
+	if err != nil {
+		return nil, err
 	}
 	text, err := filters.ToJSON(args)
 	if err != nil {
@@ -115,6 +111,19 @@ func filterQuery(conditions []string) (url.Values, error) {
 	}
 	query.Set("filters", text)
 	return query, nil
+}
+
+// filterArgs reads KEY=VALUE conditions.
+func filterArgs(conditions []string) (filters.Args, error) {
+	args := filters.NewArgs()
+	for _, condition := range conditions {
+		key, value, ok := strings.Cut(condition, "=")
+		if !ok {
+			return args, exitError{125, fmt.Errorf("invalid filter %q: write KEY=VALUE", condition)}
+		}
+		args.Add(strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value))
+	}
+	return args, nil
 }
 
 func (c *connection) containers(ctx context.Context, query url.Values) ([]containerSummary, error) {

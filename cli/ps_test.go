@@ -75,12 +75,12 @@ func TestPsPassesItsSelectionOn(t *testing.T) {
 func TestImagesHasOneRowForEveryName(t *testing.T) {
 	g := newAgent(t)
 	g.answers("GET /images/json", http.StatusOK, `[
-	 {"Id":"sha256:0123456789abcdef","RepoTags":["ubuntu:latest","reg:5000/ubuntu:20.04"],"Created":1,"Size":72900000,"Ddocker":{"Hosts":["h1","h2"]}},
-	 {"Id":"sha256:1123456789abcdef","RepoTags":[],"Created":1,"Size":5,"Ddocker":{"Node":"h3"}}]`)
+	 {"Id":"sha256:0123456789abcdef","RepoTags":["ubuntu:latest","reg:5000/ubuntu:20.04"],"Created":1,"Size":72900000,"Ddocker":{"Hosts":["h1","h2"],"Owner":"alice","Replicas":2}},
+	 {"Id":"sha256:1123456789abcdef","RepoTags":[],"Created":1,"Size":5,"Ddocker":{"Hosts":["h3"]}}]`)
 	g.runs(t, "", "images", "--format", `table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}\t{{.Hosts}}`).wants(t, 0, ""+
 		"REPOSITORY        TAG       IMAGE ID       SIZE      HOSTS\n"+
-		"ubuntu            latest    0123456789ab   72.9MB    h1,h2\n"+
-		"reg:5000/ubuntu   20.04     0123456789ab   72.9MB    h1,h2\n"+
+		"ubuntu            latest    0123456789ab   72.9MB    h1, h2\n"+
+		"reg:5000/ubuntu   20.04     0123456789ab   72.9MB    h1, h2\n"+
 		"<none>            <none>    1123456789ab   5B        h3\n")
 	g.runs(t, "", "images", "-q", "--no-trunc").wants(t, 0,
 		"sha256:0123456789abcdef\nsha256:0123456789abcdef\nsha256:1123456789abcdef\n")

@@ -79,7 +79,7 @@ func askImage(ctx context.Context, cluster *connection, o *createOptions, p *pro
 		return err
 	}
 	if len(images) == 0 {
-		return errors.New(`no host has an image: get one with "docker pull" on a host`)
+		return errors.New(`no host has an image: get one with "ddocker pull NAME"`)
 	}
 	printMenu(p.out, "Docker Images.", images)
 	q := question{"Select one of types (default: 0): ", "--image"}

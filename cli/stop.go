@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/image"
 	"github.com/spf13/cobra"
 )
 
@@ -98,45 +97,4 @@ func (c *connection) remove(ctx context.Context, name string, o *rmOptions) erro
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	return c.docker.ContainerRemove(ctx, name, container.RemoveOptions{Force: o.force, RemoveVolumes: o.volumes})
-}
-
-func newRmi(a *app) *cobra.Command {
-	force := false
-	c := &cobra.Command{
-		Use:               "rmi [OPTIONS] IMAGE [IMAGE...]",
-		Short:             "Remove one or more images",
-		Example:           "  ddocker rmi python3_cuda:20200530-003533",
-		Args:              named(1, -1, -1),
-		ValidArgsFunction: a.completeNames(0, imageNames),
-		RunE:              func(c *cobra.Command, args []string) error { return a.rmi(c.Context(), force, args) },
-	}
-	c.Flags().BoolVarP(&force, "force", "f", false, "Force removal of the image")
-	return c
-}
-
-func (a *app) rmi(ctx context.Context, force bool, names []string) error {
-	cluster, err := a.connect()
-	if err != nil {
-		return err
-	}
-	return a.each(ctx, names, func(name string) error {
-		gone, err := cluster.removeImage(ctx, name, force)
-		if err != nil {
-			return err
-		}
-		for _, part := range gone {
-			if part.Deleted != "" {
-				fmt.Fprintln(a.Stdout, "Deleted: "+part.Deleted)
-			} else {
-				fmt.Fprintln(a.Stdout, "Untagged: "+part.Untagged)
-			}
-		}
-		return nil
-	})
-}
-
-func (c *connection) removeImage(ctx context.Context, name string, force bool) ([]image.DeleteResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	return c.docker.ImageRemove(ctx, name, image.RemoveOptions{Force: force, PruneChildren: true})
 }

@@ -1,0 +1,204 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/image"
+)
+
+// What nodes ask each other of images, and what goes with it.
+const (
+	pathBring  = "/ddocker/local/bring"
+	pathSettle = "/ddocker/local/settle"
+	queryClaim = "ddocker.claim"
+	queryName  = "ddocker.name"
+	queryOwner = "ddocker.owner"
+)
+
+// bringLine is one line of the answer to a bring. The last one says how it ended.
+type bringLine struct {
+	image.Progress
+	Done  bool   `json:"done,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// heartbeat is how often a bring gives a sign of life, whatever happens.
+const heartbeat = 5 * time.Second
+
+// bring brings an image here and tells of it, a line of JSON each time.
+func (l *Local) bring(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	lines, flush := json.NewEncoder(w), http.NewResponseController(w)
+	last := time.Now()
+	flush.Flush()
+	err := follow(func(report func(image.Progress)) error {
+		return l.images.Bring(r.Context(), query.Get("id"), query.Get("name"), report)
+	}, func(news []image.Progress) {
+		if len(news) == 0 && time.Since(last) >= heartbeat {
+			news = []image.Progress{{}}
+		}
+		for _, p := range news {
+			lines.Encode(bringLine{Progress: p}) // an error is a caller that has gone
+			last = time.Now()
+		}
+		if len(news) > 0 {
+			flush.Flush()
+		}
+	})
+	end := bringLine{Done: err == nil}
+	if err != nil {
+		end.Error = err.Error()
+	}
+	lines.Encode(end)
+}
+
+// settle has this engine's names agree with the ledger's.
+func (l *Local) settle(w http.ResponseWriter, r *http.Request) {
+	index, err := strconv.ParseUint(r.URL.Query().Get(queryIndex), 10, 64)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "read the index to settle: %s", err)
+		return
+	}
+	removed, err := l.images.SettleImages(r.Context(), index)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	reply(w, http.StatusOK, append([]engine.RemovedImage{}, removed...))
+}
+
+// commit makes an image of a container of this node.
+func (l *Local) commit(w http.ResponseWriter, r *http.Request, version string) {
+	query := r.URL.Query()
+	c := Commit{Claim: query.Get(queryClaim), Name: query.Get(queryName), Owner: query.Get(queryOwner), Version: version}
+	var err error
+	if c.Index, err = strconv.ParseUint(query.Get(queryIndex), 10, 64); err != nil {
+		fail(w, http.StatusBadRequest, "read the index of the claim: %s", err)
+		return
+	}
+	if c.Body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		fail(w, http.StatusBadRequest, "read the request: %s", err)
+		return
+	}
+	for _, own := range []string{queryClaim, queryName, queryOwner, queryIndex} {
+		query.Del(own)
+	}
+	c.Query = query.Encode()
+	status, answer, err := l.images.Commit(r.Context(), c)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(answer)
+}
+
+// open sends a request to the engine and returns its answer, whose body is the
+// caller's to close. It may be as long as it likes.
+func (l *Local) open(r *http.Request, version string) (*http.Response, error) {
+	version, err := l.clamp(r.Context(), version)
+	if err != nil {
+		return nil, err
+	}
+	if version != "" {
+		r.URL.Path = "/v" + version + r.URL.Path
+	}
+	return l.engine.RoundTrip(r)
+}
+
+var (
+	imageByID   = regexp.MustCompile(`^/images/(sha256:[0-9a-f]{64})(/[a-z]+)?$`)
+	inspectPath = regexp.MustCompile(`^/images/.+/json$`)
+)
+
+// toEngine puts the engine's own IDs of images in the place of the cluster's.
+func (l *Local) toEngine(ctx context.Context, u *url.URL, path string) string {
+	if path == "/images/get" {
+		query := u.Query()
+		for i, name := range query["names"] {
+			if imageByID.MatchString("/images/" + name) {
+				query["names"][i] = l.engineImage(ctx, name)
+			}
+		}
+		u.RawQuery = query.Encode()
+	}
+	if m := imageByID.FindStringSubmatch(path); m != nil {
+		return "/images/" + l.engineImage(ctx, m[1]) + m[2]
+	}
+	return path
+}
+
+// clusterIDs returns the cluster's IDs of this node's images by those of its
+// engine, where the two differ: then they do so for all images.
+func (l *Local) clusterIDs(ctx context.Context) map[string]string {
+	var held []ledger.Holding
+	l.log.View(func(all *ledger.Ledger) {
+		if n := all.Node(l.self); n != nil {
+			held = n.Observed.Images
+		}
+	})
+	ids := map[string]string{}
+	for _, h := range held {
+		own := l.engineImage(ctx, h.ID)
+		if own == h.ID {
+			break
+		}
+		ids[own] = h.ID
+	}
+	return ids
+}
+
+// translate hands the request to the engine, and puts the cluster's IDs of images
+// in the place of the engine's own in its answer.
+func (l *Local) translate(w http.ResponseWriter, out *http.Request, ids map[string]string) {
+	answer := &record{header: http.Header{}, status: http.StatusOK}
+	l.proxy.ServeHTTP(answer, out)
+	body := fromEngine(answer.body.Bytes(), ids)
+	for key, values := range answer.header {
+		w.Header()[key] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(answer.status)
+	w.Write(body)
+}
+
+// fromEngine puts the cluster's IDs in the place of the engine's own, in what it
+// tells of one image or of all.
+func fromEngine(body []byte, ids map[string]string) []byte {
+	var one row
+	var all []row
+	if json.Unmarshal(body, &all) != nil {
+		if json.Unmarshal(body, &one) != nil {
+			return body
+		}
+		all = []row{one}
+	}
+	for _, r := range all {
+		var id string
+		if json.Unmarshal(r["Id"], &id); ids[id] != "" {
+			r["Id"] = raw(ids[id])
+		}
+	}
+	if one != nil {
+		return raw(one)
+	}
+	return raw(all)
+}
+
+// tells says whether the request is for what the engine tells of images.
+func tells(method, path string) bool {
+	return slices.Contains([]string{get, head}, method) && (path == "/images/json" || inspectPath.MatchString(path))
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"ddocker/engine"
+)
+
+func TestNameIsTakenFromTheImageOnEveryHostUnlessSomebodyUsesIt(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		for _, h := range w.hosts[1:] {
+			h.twin.AddImage("app:1")
+		}
+		w.settle()
+		h := w.hosts[0]
+		h.create("web", `{"Image":"app:1","Labels":{"ddocker.node":"n2"}}`)
+		h.want(http.StatusConflict, `unable to remove repository reference \"app:1\" (must force) - container web on host n2 is using its referenced image`, del, "/images/app:1", "")
+		h.want(http.StatusNoContent, "", del, "/containers/web", "")
+		removed := read[[]engine.RemovedImage](w, h.want(http.StatusOK, "", del, "/images/app:1", ""))
+		if removed[0].Untagged != "app:1" || removed[len(removed)-1].Deleted == "" {
+			t.Errorf("removed %+v", removed)
+		}
+		h.want(http.StatusNotFound, "No such image: app:1", del, "/images/app:1", "")
+		wantList(t, "hosts that have it", w.with("app:1"))
+	})
+}
+
+func TestContainerOutsideTheClusterUsesItsImageToo(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[1].outside("db")
+		w.hosts[0].want(http.StatusConflict, "container db on host n2 is using", del, "/images/busybox", "")
+		w.hosts[0].want(http.StatusOK, "Untagged", del, "/images/busybox?force=1", "")
+		wantList(t, "hosts with the name", w.with("busybox"))
+	})
+}
+
+func TestOneOfTwoNamesIsTakenThoughTheImageIsUsed(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.create("web", on("n2"))
+		h.want(http.StatusCreated, "", post, "/images/busybox/tag?repo=app&tag=1", "")
+		h.want(http.StatusOK, `"Untagged":"app:1"`, del, "/images/app:1", "")
+		wantList(t, "names on n2", w.hosts[1].tags(), "busybox:latest")
+	})
+}
+
+func TestImageIsRemovedByItsIDAsDockerDoes(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		id := w.hosts[1].twin.AddLayered("app:1", []byte("app"))
+		h.want(http.StatusCreated, "", post, "/images/app:1/tag?repo=app&tag=2", "")
+		h.want(http.StatusConflict, "conflict: unable to delete "+shortID(id)+" (must be forced) - image is referenced in multiple repositories", del, "/images/"+shortID(id), "")
+		h.want(http.StatusOK, `"Untagged":"app:1"},{"Untagged":"app:2"`, del, "/images/"+id+"?force=1", "")
+		wantList(t, "names on n2", w.hosts[1].tags(), "busybox:latest")
+		if w.hosts[1].imageID(id) != "" {
+			t.Error("the image is still there")
+		}
+		h.create("web", on("n2"))
+		busybox := w.hosts[1].imageID("busybox")
+		h.want(http.StatusConflict, "(must be forced) - image is being used by container web on host n2", del, "/images/"+shortID(busybox), "")
+	})
+}
+
+func TestImageWithoutANameIsRemovedFromItsHosts(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.create("web", on("n2"))
+		id := read[struct{ ID string }](w, h.want(http.StatusCreated, "", post, "/commit?container=web", "")).ID
+		h.want(http.StatusOK, id, del, "/images/"+shortID(id), "")
+		if w.hosts[1].imageID(id) != "" {
+			t.Error("the image is still there")
+		}
+		h.want(http.StatusNotFound, "No such image", del, "/images/"+shortID(id), "")
+	})
+}
+
+func TestHostThatIsAwayTakesTheNameLater(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		for _, h := range w.hosts[1:] {
+			h.twin.AddImage("app:1")
+		}
+		w.settle()
+		w.hosts[2].fail()
+		h := w.hosts[0]
+		h.want(http.StatusOK, `"Untagged":"app:1"`, del, "/images/app:1", "")
+		h.want(http.StatusNotFound, "No such image: app:1", get, "/images/app:1/json", "")
+		for _, i := range h.images("") {
+			if strings.Contains(strings.Join(i.RepoTags, " "), "app") {
+				t.Errorf("it is still listed: %+v", i)
+			}
+		}
+	})
+}
