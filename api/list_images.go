@@ -20,7 +20,8 @@ import (
 type imageExtra struct {
 	// Hosts have it, Away had it and do not answer now.
 	Hosts, Away []string
-	Owner       string
+	// Owners are who gave it its names, by name, where that is known.
+	Owners map[string]string
 	// Replicas is on how many hosts it is to be; 0: nobody asked for any.
 	Replicas int
 }
@@ -93,6 +94,17 @@ func (a *API) mergedImages(c *call, query url.Values) ([]*listedImage, error) {
 	return slices.SortedFunc(maps.Values(byID), func(x, y *listedImage) int {
 		return cmp.Or(cmp.Compare(y.created, x.created), strings.Compare(x.id, y.id))
 	}), nil
+}
+
+// own notes who gave the image a name.
+func (i *listedImage) own(name, owner string) {
+	if owner == "" {
+		return
+	}
+	if i.extra.Owners == nil {
+		i.extra.Owners = map[string]string{}
+	}
+	i.extra.Owners[name] = owner
 }
 
 // between takes the filters out that compare with another image, which an engine
@@ -187,7 +199,7 @@ func complete(l *ledger.Ledger, i *listedImage, f filters) bool {
 	var tags []string
 	for _, name := range l.ImageNames(i.id) {
 		tags = append(tags, name)
-		i.extra.Owner = cmp.Or(i.extra.Owner, l.Image(name).Owner)
+		i.own(name, l.Image(name).Owner)
 		i.extra.Replicas = min(max(1, l.Settings().ImageReplicas), len(l.NodeIDs()))
 	}
 	for _, tag := range i.tags {

@@ -64,7 +64,7 @@ func TestListedImageSaysWhoseItIsAndOnHowManyHostsItShouldBe(t *testing.T) {
 		s.ImageReplicas = 5
 		w.configure(s)
 		rows := h.images(`{"reference":["mine"]}`)
-		if len(rows) != 1 || rows[0].Ddocker.Owner != "alice" || rows[0].Ddocker.Replicas != 3 || rows[0].Size == 0 {
+		if len(rows) != 1 || rows[0].Ddocker.Owners["mine:latest"] != "alice" || rows[0].Ddocker.Replicas != 3 || rows[0].Size == 0 {
 			t.Errorf("got %+v", rows)
 		}
 	})

@@ -13,8 +13,8 @@ import (
 func TestImagesTellsOnHowManyHostsAnImageIs(t *testing.T) {
 	g := newAgent(t)
 	g.answers("GET /images/json", http.StatusOK, strings.ReplaceAll(`[
-	 {"Id":"sha256:0123456789abcdef","RepoTags":["python:3"],"Created":AGO,"Size":1000,"Ddocker":{"Hosts":["gpu1","gpu2"],"Owner":"alice","Replicas":2}},
-	 {"Id":"sha256:1123456789abcdef","RepoTags":["base:1"],"Created":AGO,"Size":1000,"Ddocker":{"Hosts":["gpu1"],"Away":["gpu2"],"Owner":"bob","Replicas":2}},
+	 {"Id":"sha256:0123456789abcdef","RepoTags":["python:3"],"Created":AGO,"Size":1000,"Ddocker":{"Hosts":["gpu1","gpu2"],"Owners":{"python:3":"alice"},"Replicas":2}},
+	 {"Id":"sha256:1123456789abcdef","RepoTags":["base:1"],"Created":AGO,"Size":1000,"Ddocker":{"Hosts":["gpu1"],"Away":["gpu2"],"Owners":{"base:1":"bob"},"Replicas":2}},
 	 {"Id":"sha256:2123456789abcdef","RepoTags":["python:3@gpu2"],"Created":AGO,"Size":1000,"Ddocker":{"Hosts":[],"Away":["gpu2"]}},
 	 {"Id":"sha256:3123456789abcdef","Created":AGO,"Size":1000,"Ddocker":{"Hosts":["gpu1"]}}]`,
 		"AGO", fmt.Sprint(time.Now().Add(-2*time.Hour).Unix())))

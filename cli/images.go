@@ -17,10 +17,10 @@ import (
 type imageSummary struct {
 	image.Summary
 	Ddocker struct {
-		Hosts    []string // that have it and answer
-		Away     []string // that have it and do not
-		Owner    string
-		Replicas int // how many hosts are to have it; 0: nobody asked
+		Hosts    []string          // that have it and answer
+		Away     []string          // that have it and do not
+		Owners   map[string]string // by name
+		Replicas int               // how many hosts are to have it; 0: nobody asked
 	}
 }
 
@@ -123,7 +123,6 @@ func imageRows(i imageSummary, trunc bool) []imageRow {
 		Digest:       "<none>",
 		Hosts:        hostNames(i),
 		ID:           i.ID,
-		Owner:        i.Ddocker.Owner,
 		Repository:   "<none>",
 		Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
 		Tag:          "<none>",
@@ -140,7 +139,7 @@ func imageRows(i imageSummary, trunc bool) []imageRow {
 	var rows []imageRow
 	for _, name := range i.RepoTags {
 		row.Repository, row.Tag = splitTag(name)
-		row.Digest = firstOf(digests[row.Repository], "<none>")
+		row.Digest, row.Owner = firstOf(digests[row.Repository], "<none>"), i.Ddocker.Owners[name]
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {

@@ -75,7 +75,7 @@ func TestPsPassesItsSelectionOn(t *testing.T) {
 func TestImagesHasOneRowForEveryName(t *testing.T) {
 	g := newAgent(t)
 	g.answers("GET /images/json", http.StatusOK, `[
-	 {"Id":"sha256:0123456789abcdef","RepoTags":["ubuntu:latest","reg:5000/ubuntu:20.04"],"Created":1,"Size":72900000,"Ddocker":{"Hosts":["h1","h2"],"Owner":"alice","Replicas":2}},
+	 {"Id":"sha256:0123456789abcdef","RepoTags":["ubuntu:latest","reg:5000/ubuntu:20.04"],"Created":1,"Size":72900000,"Ddocker":{"Hosts":["h1","h2"],"Owners":{"ubuntu:latest":"alice"},"Replicas":2}},
 	 {"Id":"sha256:1123456789abcdef","RepoTags":[],"Created":1,"Size":5,"Ddocker":{"Hosts":["h3"]}}]`)
 	g.runs(t, "", "images", "--format", `table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}\t{{.Hosts}}`).wants(t, 0, ""+
 		"REPOSITORY        TAG       IMAGE ID       SIZE      HOSTS\n"+

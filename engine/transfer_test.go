@@ -348,10 +348,17 @@ func TestSaveEndsWhenTheEngineSendsNoMore(t *testing.T) {
 			body, err := e.SaveImage(t.Context(), "app:1")
 			var got []byte
 			if err == nil {
-				time.Sleep(time.Hour) // a slow reader is no slow engine
+				defer body.Close()
+				got = make([]byte, len(c.sends))
+				for i := range got { // a slow reader is no slow engine
+					time.Sleep(time.Hour)
+					if _, err := io.ReadFull(body, got[i:i+1]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Hour)
 				began = time.Now()
-				got, err = io.ReadAll(body)
-				body.Close()
+				_, err = body.Read(make([]byte, 1))
 			}
 			if err == nil || !strings.Contains(err.Error(), "neither reads nor answers") || time.Since(began) != c.after || string(got) != c.sends {
 				t.Errorf("of %s: %q after %v, %v", is, got, time.Since(began), err)

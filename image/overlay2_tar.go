@@ -21,6 +21,8 @@ type rebuilt struct {
 	index  *os.File
 	pieces *json.Decoder
 	files  *os.Root // no link leads out of it
+	dir    *os.Root // where the last file was, if any: the next is mostly there too
+	at     string   // dir's name
 
 	bytes []byte   // what is left of a piece of bytes
 	file  *os.File // or the file at hand,
@@ -45,7 +47,7 @@ func newRebuilt(index, dir string) (*rebuilt, error) {
 
 // Close closes all files. It is called once.
 func (r *rebuilt) Close() error {
-	return errors.Join(r.drop(), r.files.Close(), r.index.Close())
+	return errors.Join(r.drop(), r.leave(), r.files.Close(), r.index.Close())
 }
 
 // drop lets go of the file at hand.
@@ -56,6 +58,31 @@ func (r *rebuilt) drop() error {
 	f := r.file
 	r.file = nil
 	return f.Close()
+}
+
+// leave closes the directory of the last file.
+func (r *rebuilt) leave() error {
+	if r.dir == nil {
+		return nil
+	}
+	dir := r.dir
+	r.dir = nil
+	return dir.Close()
+}
+
+// enter opens the directory of the next file.
+func (r *rebuilt) enter(name string) error {
+	if r.dir != nil && r.at == name {
+		return nil
+	}
+	if err := r.leave(); err != nil {
+		return err
+	}
+	dir, err := r.files.OpenRoot(name)
+	if err == nil {
+		r.dir, r.at = dir, name
+	}
+	return err
 }
 
 // Read fills p as long as there is anything left.
@@ -141,8 +168,11 @@ func (r *rebuilt) take(piece *storage.Entry, skip int64) error {
 // open opens a file of the layer. What became of it since is not followed: a FIFO
 // is not waited for, and a file of another size is an error.
 func (r *rebuilt) open(name string, size int64) (*os.File, error) {
-	name = path.Clean("/" + name)[1:]
-	f, err := r.files.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	name = clean(name)
+	if err := r.enter(path.Dir(name)); err != nil {
+		return nil, err
+	}
+	f, err := r.dir.OpenFile(path.Base(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

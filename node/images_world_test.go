@@ -80,6 +80,9 @@ func (h *host) buildImages() *image.Library {
 		h.disk.set(1<<40, 2<<40)
 	}
 	library := image.NewLibrary(image.LibraryConfig{Engine: own, Root: func(ctx context.Context) (image.Root, error) {
+		if h.blind {
+			return image.Root{}, errUnplugged
+		}
 		r, err := h.docker.Root(ctx)
 		return image.Root{Driver: r.Driver, Containerd: r.Containerd}, err
 	}})

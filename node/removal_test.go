@@ -103,3 +103,20 @@ func TestNameThatAHostNeverGaveIsTakenAwayThere(t *testing.T) {
 		wantList(t, "left to do", w.hosts[1].pending())
 	})
 }
+
+func TestEngineThatForOnceDoesNotTellWhatItsImagesAreLosesNoName(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		h.blind = true
+		time.Sleep(2 * time.Minute) // until what was found out about it is forgotten
+		h.look()
+		if w.named("web:1") != id {
+			t.Error("the name is lost")
+		}
+		h.crash()
+		if err := h.reconcile(w.Context()); err == nil || w.named("web:1") != id {
+			t.Errorf("an agent that knows nothing tells that there are no images: %v", err)
+		}
+	})
+}

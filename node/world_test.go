@@ -43,6 +43,7 @@ type host struct {
 	replica *nodetest.Replica
 	dir     string // of the mover's journal
 	disk    disk
+	blind   bool // the engine does not tell where its images are
 	mover   *image.Mover
 	end     func() // of the agent; may be called twice
 }

@@ -11,6 +11,8 @@ need ip iproute2
 need iptables iptables
 need nsenter util-linux
 need gcc gcc
+need xz xz-utils
+need bzip2 bzip2
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 # The lab's only image holds nothing but this program, so it must need no library.
