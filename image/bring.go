@@ -185,8 +185,11 @@ func (m *Mover) obtain(f *flight) (brought bool, err error) {
 	before, interrupted := m.journal.find(f.id)
 	interrupted = interrupted && before.Loading
 	_, err = m.diffIDs(f.ctx, f.id)
-	if !errors.Is(err, ErrUnknown) {
-		return err == nil && interrupted, err
+	switch {
+	case err == nil:
+		return interrupted, nil
+	case !errors.Is(err, ErrUnknown):
+		return false, fmt.Errorf("look for image %s here: %w", short(f.id), err)
 	}
 	select {
 	case m.slots <- struct{}{}:
@@ -197,15 +200,14 @@ func (m *Mover) obtain(f *flight) (brought bool, err error) {
 	r := newRoster(f.id, m.cfg.Self, func() []string { return m.holders(f) })
 	for {
 		author, err := m.attempt(f, r)
-		var damaged *damagedError
-		var disputed *disputedError
-		switch cause := context.Cause(f.ctx); {
-		case err == nil:
-			return true, nil
-		case cause != nil:
+		if cause := context.Cause(f.ctx); err != nil && cause != nil {
 			return false, cause
-		case errors.As(err, &damaged): // whoever sent it has been blamed
-		case errors.As(err, &disputed):
+		}
+		switch err.(type) { // as it is: what is wrapped is only a reason
+		case nil:
+			return true, nil
+		case *damagedError: // whoever sent it has been blamed
+		case *disputedError:
 			r.ban(author, err)
 		default:
 			return false, err

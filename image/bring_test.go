@@ -235,15 +235,26 @@ func TestADiskThatFillsUpIsNamed(t *testing.T) {
 		a := w.host("a")
 		b := w.host("b", func(c *image.Config) {
 			c.Engine = engine{c.Engine.(*imagetest.Store), func(_ context.Context, r io.Reader) error {
-				io.CopyN(io.Discard, r, mib)
+				go io.Copy(io.Discard, r) // it ends with the load
+				time.Sleep(5 * time.Second)
 				return errors.New("Error processing tar file(exit status 1): write /x: no space left on device")
 			}}
 		})
 		id := a.Add(noise(1, 8*mib))
+		w.net.Hook("a", func(sent int64) error {
+			if sent > 3*mib {
+				time.Sleep(time.Hour) // nobody waits for more of the layer
+			}
+			return nil
+		})
+		began := time.Now()
 		var full *image.NoRoomError
 		err := b.mover.Bring(t.Context(), b.want(id, "a"))
 		if !errors.As(err, &full) || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("it was told after %s", took)
 		}
 		w.empty(b)
 	})

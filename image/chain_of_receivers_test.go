@@ -46,14 +46,20 @@ func together(t *testing.T, all []*host, id string, gap time.Duration) []error {
 func TestEightReceiversAtOnceFormAChain(t *testing.T) {
 	layers := [][]byte{noise(1, 16*mib), noise(2, 4*mib)}
 	const size = 20 * mib
-	for _, gap := range []time.Duration{0, 5 * time.Millisecond, 15 * time.Millisecond} {
-		t.Run("begun every "+gap.String(), func(t *testing.T) {
+	for _, c := range []struct {
+		receivers int
+		gap       time.Duration
+	}{
+		{8, 0}, {8, 5 * time.Millisecond}, {8, 15 * time.Millisecond},
+		{3, 45 * time.Millisecond}, // the window is past the newcomer's first byte
+	} {
+		t.Run(fmt.Sprintf("%d, begun every %s", c.receivers, c.gap), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				source, all := crowd(w, 8)
+				source, all := crowd(w, c.receivers)
 				id := source.Add(layers...)
 				began := time.Now()
-				for i, err := range together(t, all, id, gap) {
+				for i, err := range together(t, all, id, c.gap) {
 					if err != nil {
 						t.Fatalf("%s: %v", all[i].name, err)
 					}
@@ -67,7 +73,7 @@ func TestEightReceiversAtOnceFormAChain(t *testing.T) {
 				if sent > 2*size {
 					t.Errorf("the source sent %.2f times the image", sent/size)
 				}
-				if allowed := 1.5*alone + 8*gap.Seconds(); took > allowed {
+				if allowed := 1.5*alone + float64(c.receivers)*c.gap.Seconds(); took > allowed {
 					t.Errorf("it took %.2fs, %.2fs alone", took, alone)
 				}
 			})

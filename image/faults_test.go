@@ -357,11 +357,12 @@ func TestWhatCannotBeRemovedYetIsRemovedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a := w.host("a")
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		b := w.host("b", func(c *image.Config) {
 			remove := c.Remove
 			c.Remove = func(ctx context.Context, id string) error {
-				if down {
+				if down.Load() {
 					return errors.New("the engine is away")
 				}
 				return remove(ctx, id)
@@ -379,7 +380,7 @@ func TestWhatCannotBeRemovedYetIsRemovedLater(t *testing.T) {
 		if images, _ := b.Held(); images != 1 {
 			t.Error("it was removed while that was not possible")
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(time.Minute)
 		w.empty(b)
 		stop()

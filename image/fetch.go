@@ -29,24 +29,31 @@ type answer struct {
 	watch  *time.Timer
 }
 
-// get sends a request to a node. Patience bounds each silence until the answer
-// begins; the node breaks its silence by saying that it works on it.
-func (m *Mover) get(ctx context.Context, node, path string, header http.Header, silence time.Duration) (*answer, error) {
+// question is what a node is asked for.
+type question struct {
+	path    string
+	part    string        // a Range; empty for all
+	silence time.Duration // how long the node may say nothing before it answers
+}
+
+// get asks a node. One that works on its answer for long breaks its silence by
+// saying so.
+func (m *Mover) get(ctx context.Context, node string, q question) (*answer, error) {
 	way := m.cfg.Peer(node)
 	if way == nil {
 		return nil, errors.New("there is no way to it")
 	}
 	a := &answer{node: node}
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
-	a.watch = time.AfterFunc(silence, func() { a.cancel(errStalled) })
+	a.watch = time.AfterFunc(q.silence, func() { a.cancel(errStalled) })
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
 		a.watch.Reset(stallTimeout)
 		return nil
 	}}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(a.ctx, trace), http.MethodGet, "http://node"+path, nil)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(a.ctx, trace), http.MethodGet, "http://node"+q.path, nil)
 	if err == nil {
-		for key, values := range header {
-			req.Header[key] = values
+		if q.part != "" {
+			req.Header.Set("Range", q.part)
 		}
 		a.Response, err = way.RoundTrip(req)
 	}

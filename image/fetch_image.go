@@ -40,7 +40,7 @@ func (m *Mover) describe(ctx context.Context, r *roster) (author string, im *Ima
 
 // description is what one node says of an image.
 func (m *Mover) description(ctx context.Context, node, id string) (*Image, error) {
-	a, err := m.get(ctx, node, "/rpc/image/"+id, nil, stallTimeout)
+	a, err := m.get(ctx, node, question{path: "/rpc/image/" + id, silence: stallTimeout})
 	if err != nil {
 		return nil, err
 	}

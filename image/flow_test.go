@@ -156,7 +156,7 @@ func TestALineLeadsNewcomersToItsLast(t *testing.T) {
 	p := part{"image", "layer"}
 	var ls lines
 	whole := span{0, size}
-	to, s := ls.join(p, "a", whole, size, false)
+	to, s := ls.join(p, newcomer{"a", whole, size, false})
 	if to != "" {
 		t.Fatalf("the first is led to %s", to)
 	}
@@ -177,7 +177,7 @@ func TestALineLeadsNewcomersToItsLast(t *testing.T) {
 		{"f", whole, false, ""}, // it cannot follow itself
 		{"g", whole, false, "f"},
 	} {
-		if to, _ := ls.join(p, c.node, c.asked, size, c.direct); to != c.want {
+		if to, _ := ls.join(p, newcomer{c.node, c.asked, size, c.direct}); to != c.want {
 			t.Errorf("%q from %d is led to %q, not %q", c.node, c.asked.from, to, c.want)
 		}
 	}
@@ -186,7 +186,7 @@ func TestALineLeadsNewcomersToItsLast(t *testing.T) {
 		t.Errorf("late comers cost %d bytes", l.behind)
 	}
 	l.lead.pos.Store(size - windowSize/2)
-	if to, _ := ls.join(p, "h", whole, size, false); to != "" {
+	if to, _ := ls.join(p, newcomer{"h", whole, size, false}); to != "" {
 		t.Errorf("one that would cost too much is led to %s", to)
 	}
 	for range l.sends {

@@ -26,15 +26,23 @@ type sending struct {
 	pos atomic.Int64 // bytes of the layer up to here are sent
 }
 
+// newcomer is a node that asks for a part of a layer.
+type newcomer struct {
+	node   string
+	asked  span
+	size   int64 // the layer's
+	direct bool  // it follows nobody
+}
+
 // join returns the node that a newcomer is to follow, or "" and what to send it.
 // Late comers get from here what the chain is past: all of them together about as
 // much as the layer once.
-func (ls *lines) join(p part, node string, asked span, size int64, direct bool) (forwarder string, s *sending) {
+func (ls *lines) join(p part, n newcomer) (forwarder string, s *sending) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l := ls.byOf[p]
-	if l != nil && !direct && l.takes(node, asked.from, size) {
-		forwarder, l.tail = l.tail, node
+	if l != nil && !n.direct && l.takes(n) {
+		forwarder, l.tail = l.tail, n.node
 		return forwarder, nil
 	}
 	if l == nil {
@@ -46,22 +54,22 @@ func (ls *lines) join(p part, node string, asked span, size int64, direct bool) 
 	}
 	l.sends++
 	s = &sending{}
-	s.pos.Store(asked.from)
-	if asked.to == size {
-		l.lead, l.tail = s, node
+	s.pos.Store(n.asked.from)
+	if n.asked.to == n.size {
+		l.lead, l.tail = s, n.node
 	} else {
-		l.behind += asked.to - asked.from
+		l.behind += n.asked.to - n.asked.from
 	}
 	return "", s
 }
 
-// takes says whether a node that asks for a layer from a byte on can come last.
-func (l *line) takes(node string, from, size int64) bool {
-	if node == "" || l.tail == "" || l.tail == node {
+// takes says whether a newcomer can come last.
+func (l *line) takes(n newcomer) bool {
+	if n.node == "" || l.tail == "" || l.tail == n.node {
 		return false
 	}
-	late := l.lead.pos.Load() - from
-	return late >= 0 && late < size && l.behind+late <= size
+	late := l.lead.pos.Load() - n.asked.from
+	return late >= 0 && late < n.size && l.behind+late <= n.size
 }
 
 // leave ends a sending.

@@ -92,7 +92,7 @@ func (m *Mover) forward(w http.ResponseWriter, r *http.Request, fl *flow, asked 
 	if asked, err = asked.within(fl.size); err != nil {
 		return err
 	}
-	m.copyOut(w, asked, fl.size, func(p []byte) (int, error) { return fo.read(r.Context(), p) }, func(int) {})
+	m.copyOut(w, asked, fl.size, func(p []byte) (int, error) { return fo.read(r.Context(), p) })
 	return nil
 }
 
@@ -111,7 +111,8 @@ func (m *Mover) send(w http.ResponseWriter, r *http.Request, p part, asked span)
 	if asked, err = asked.within(size); err != nil {
 		return err
 	}
-	forwarder, s := m.lines.join(p, m.cfg.From(r), asked, size, r.URL.Query().Has("direct") || r.URL.Query().Has("join"))
+	q := r.URL.Query()
+	forwarder, s := m.lines.join(p, newcomer{m.cfg.From(r), asked, size, q.Has("direct") || q.Has("join")})
 	if forwarder != "" {
 		w.Header().Set(forwarderHeader, forwarder)
 		w.WriteHeader(http.StatusTemporaryRedirect)
@@ -125,13 +126,17 @@ func (m *Mover) send(w http.ResponseWriter, r *http.Request, p part, asked span)
 		return err
 	}
 	defer body.Close()
-	m.copyOut(w, asked, size, body.Read, func(n int) { s.pos.Add(int64(n)) })
+	m.copyOut(w, asked, size, func(p []byte) (int, error) {
+		n, err := body.Read(p)
+		s.pos.Add(int64(n))
+		return n, err
+	})
 	return nil
 }
 
 // copyOut sends part of a layer of size bytes. When the bytes end too early, or the
 // node that gets them takes none for stallTimeout, the connection breaks.
-func (m *Mover) copyOut(w http.ResponseWriter, asked span, size int64, read func([]byte) (int, error), sent func(int)) {
+func (m *Mover) copyOut(w http.ResponseWriter, asked span, size int64, read func([]byte) (int, error)) {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.FormatInt(asked.to-asked.from, 10))
@@ -148,7 +153,6 @@ func (m *Mover) copyOut(w http.ResponseWriter, asked span, size int64, read func
 			if _, err := w.Write((*buffer)[:n]); err != nil {
 				return
 			}
-			sent(n)
 			at += int64(n)
 		}
 		if err != nil && at < asked.to {

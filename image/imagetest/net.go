@@ -40,8 +40,10 @@ type host struct {
 	sent int64
 }
 
-// Join puts a node on the network, whose requests h serves.
+// Join puts a node on the network, whose requests h serves. A node of that name
+// leaves first.
 func (n *Net) Join(node string, h http.Handler) {
+	n.Leave(node)
 	at := &host{conns: make(chan net.Conn), gone: make(chan struct{})}
 	at.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.calls.Add(1)
