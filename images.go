@@ -33,6 +33,16 @@ func (a *agent) buildImages() {
 	})
 }
 
+// clusterImage returns the cluster's ID of an image by its engine's own; that one
+// where the engine does not have it.
+func (a *agent) clusterImage(ctx context.Context, own string) string {
+	id, err := a.library.ConfigID(ctx, own)
+	if err != nil {
+		return own
+	}
+	return id
+}
+
 // clusterImages is the node as the API needs it for images.
 type clusterImages struct{ *node.Node }
 

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -17,21 +18,50 @@ type fsm struct {
 
 	mu   sync.RWMutex // guards what follows
 	book *ledger.Ledger
+	// halt is why the log is followed no further; nil: it is.
+	halt error
 }
 
-// Apply writes one committed command into the ledger.
+// Apply writes one committed command into the ledger. One of a newer version halts
+// it: nothing after that is applied, or left out of raft's log for a snapshot, so
+// that a newer ddocker on this machine finds it.
 func (f *fsm) Apply(entry *raft.Log) any {
+	defer f.changed.fire()
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.halt != nil {
+		return f.halt
+	}
 	res := f.book.Apply(entry.Index, entry.AppendedAt, entry.Data)
-	f.mu.Unlock()
-	f.changed.fire()
+	if res.Refusal != nil && f.heed(res.Refusal) {
+		return f.halt
+	}
 	return res
+}
+
+// heed halts for what only a newer ddocker can read. Its caller holds mu.
+func (f *fsm) heed(err error) bool {
+	refusal := (*ledger.Refusal)(nil)
+	if f.halt == nil && errors.As(err, &refusal) && refusal.Code == ledger.Newer {
+		f.halt = fmt.Errorf("follow the log: %w", refusal)
+	}
+	return f.halt != nil
+}
+
+// halted returns why the log is followed no further, or nil.
+func (f *fsm) halted() error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.halt
 }
 
 // Snapshot returns the ledger of now, to be written while it goes on.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	if f.halt != nil {
+		return nil, f.halt
+	}
 	return snapshot{f.book.Snapshot()}, nil
 }
 
@@ -39,14 +69,17 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 func (f *fsm) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	book := ledger.New()
-	if err := book.Restore(r); err != nil {
-		return err
-	}
+	err := book.Restore(r)
+	defer f.changed.fire()
 	f.mu.Lock()
-	f.book = book
-	f.mu.Unlock()
-	f.changed.fire()
-	return nil
+	defer f.mu.Unlock()
+	if f.heed(err) { // now, or by a newer snapshot that was tried before
+		return f.halt
+	}
+	if err == nil {
+		f.book = book
+	}
+	return err
 }
 
 func (f *fsm) view(look func(*ledger.Ledger)) {

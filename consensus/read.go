@@ -49,6 +49,9 @@ func (c *Consensus) readIndex(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	index := c.Applied()
+	if err := c.fsm.halted(); err != nil { // it may have been acknowledged by an earlier leader
+		return 0, err
+	}
 	confirmed, err := c.round.join(ctx, c.confirm)
 	if err != nil {
 		return 0, err

@@ -10,8 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Run takes part in the cluster until ctx ends, or until this node leads and
-// its disk has stalled, which is an error. It then hands leadership over and
+// Run takes part in the cluster until ctx ends, until the log holds what only a
+// newer ddocker can read, or until this node leads and its disk has stalled; the
+// latter two are errors. It then hands leadership over and
 // returns when all it started has ended, within three seconds. Run it once.
 func (c *Consensus) Run(ctx context.Context) error {
 	defer close(c.stopped)
@@ -27,7 +28,7 @@ func (c *Consensus) Run(ctx context.Context) error {
 	r, err := raft.NewRaft(c.raftConfig(), c.fsm, c.stores.log, c.stores.stable, c.stores.snapshots, transport)
 	if err != nil {
 		c.streams.hangUp()
-		return errors.Join(fmt.Errorf("start raft: %w", err), transport.Close(), c.stores.close())
+		return errors.Join(fmt.Errorf("start raft: %w", err), c.fsm.halted(), transport.Close(), c.stores.close())
 	}
 	r.RegisterObserver(raft.NewObserver(nil, false, c.observe))
 	c.nudge = c.newNudge(transport)

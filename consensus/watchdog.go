@@ -69,8 +69,9 @@ func (e ending) Error() error {
 	return err
 }
 
-// watch returns an error once this node leads and its disk takes nothing more:
-// raft would lead on for ever (hashicorp/raft#666).
+// watch returns an error once the log can be followed no further, or once this node
+// leads and its disk takes nothing more: raft would lead on for ever
+// (hashicorp/raft#666).
 func (c *Consensus) watch(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -79,6 +80,9 @@ func (c *Consensus) watch(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
+		}
+		if err := c.fsm.halted(); err != nil {
+			return err
 		}
 		if c.commits.stalled(time.Now()) && c.stuck(ctx) {
 			return fmt.Errorf("lead cluster: nothing was committed for %v although a quorum answers: is the disk of this host stalled?", stallTimeout)

@@ -37,6 +37,7 @@ const (
 	commitTimeout = 30 * time.Minute // a commit writes all that the container has changed
 	changeTimeout = 2 * time.Minute  // a removal waits for the container to die
 	idleTimeout   = 90 * time.Second
+	writeBuffer   = 128 << 10 // bytes
 	maxIdle       = 32
 )
 
@@ -90,6 +91,7 @@ func New(cfg Config) (*Engine, error) {
 		},
 		Protocols:           http1(),
 		DisableCompression:  true,
+		WriteBufferSize:     writeBuffer, // archives go in by it
 		MaxIdleConns:        maxIdle,
 		MaxIdleConnsPerHost: maxIdle,
 		IdleConnTimeout:     idleTimeout,

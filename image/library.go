@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -17,6 +16,8 @@ const (
 	trust = time.Minute
 	// trialTimeout bounds Name, which nobody can cancel.
 	trialTimeout = 30 * time.Second
+	// goneTimeout bounds the question whether the engine still has an image.
+	goneTimeout = 10 * time.Second
 	// apiName is what the backend that always works is called.
 	apiName = "engine API"
 )
@@ -44,7 +45,8 @@ type LibraryConfig struct {
 // Library is the Backend for whatever engine there is. It reads images where the
 // engine keeps them if it can: if a layer that it read there has the right hash. It
 // tries that before the first use, when the engine keeps its images elsewhere, and
-// when a layer came out wrong. Else it has them from the engine's API.
+// when a layer came out wrong; again and again, ever more rarely, while it fails.
+// Else it has them from the engine's API.
 type Library struct {
 	cfg  LibraryConfig
 	turn chan struct{} // who finds out about the engine, one at a time
@@ -52,7 +54,7 @@ type Library struct {
 	mu      sync.Mutex // guards what follows
 	store   store
 	checked time.Time
-	damaged map[string]bool // chains that did not come out right
+	came    map[string]bool // by chain: whether the layer came out right when it was last read whole
 }
 
 // store is what is known of the engine's images.
@@ -61,6 +63,8 @@ type store struct {
 	name   string
 	api    *EngineAPI
 	direct Backend // nil: api is all there is
+	failed int     // trials, one after the other
+	again  time.Time
 }
 
 // translator knows how images are called by engines that do not go by their configuration.
@@ -75,7 +79,7 @@ func NewLibrary(cfg LibraryConfig) *Library {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Library{cfg: cfg, turn: make(chan struct{}, 1), damaged: map[string]bool{}}
+	return &Library{cfg: cfg, turn: make(chan struct{}, 1), came: map[string]bool{}}
 }
 
 // Name tells how images are read: "overlay2", "containerd", or "engine API: " and why
@@ -113,7 +117,7 @@ func (l *Library) find(ctx context.Context) (store, error) {
 	if s.api == nil || s.root != root {
 		s = store{root: root, api: NewEngineAPI(l.cfg.Engine, root.Containerd)}
 	}
-	if s.direct == nil {
+	if s.direct == nil && !time.Now().Before(s.again) {
 		s.try(ctx, l.cfg.Engine)
 		if ctx.Err() != nil {
 			return store{}, context.Cause(ctx)
@@ -134,43 +138,6 @@ func (l *Library) known() (s store, fresh bool) {
 	return l.store, l.store.api != nil && time.Since(l.checked) < trust
 }
 
-// try takes the first way of reading the store that passes the trial.
-func (s *store) try(ctx context.Context, engine Engine) {
-	var why []string
-	switch {
-	case s.root.Dir == "":
-		why = append(why, "the engine's files are not on this machine")
-	case s.root.Containerd:
-		for _, dir := range contentDirs(s.root.Dir) {
-			b := NewContainerd(dir, engine)
-			if err := trial(ctx, b, b.ConfigID, engine); err != nil {
-				why = append(why, err.Error())
-				continue
-			}
-			s.name, s.direct = "containerd", b
-			return
-		}
-	case s.root.Driver == "overlay2":
-		b := NewOverlay2(s.root.Dir)
-		err := trial(ctx, b, s.api.ConfigID, engine)
-		if err == nil {
-			s.name, s.direct = "overlay2", b
-			return
-		}
-		why = append(why, err.Error())
-	default:
-		why = append(why, fmt.Sprintf("images of storage driver %q are read by it alone", s.root.Driver))
-	}
-	s.name = apiName + ": " + strings.Join(why, "; ")
-}
-
-// contentDirs are where containerd keeps its blobs: under the engine's root when
-// the engine started it, or in its own place.
-func contentDirs(root string) []string {
-	const content = "io.containerd.content.v1.content"
-	return []string{filepath.Join(root, "containerd/daemon", content), filepath.Join("/var/lib/containerd", content)}
-}
-
 // Image implements Backend.
 func (l *Library) Image(ctx context.Context, id string) (*Image, error) {
 	s, err := l.find(ctx)
@@ -179,6 +146,7 @@ func (l *Library) Image(ctx context.Context, id string) (*Image, error) {
 	}
 	if s.direct != nil {
 		im, err := s.direct.Image(ctx, id)
+		err = l.unlessGone(ctx, id, err)
 		if err == nil || !l.goesOn(ctx, err, id) {
 			return im, err
 		}
@@ -201,21 +169,27 @@ func (l *Library) Open(ctx context.Context, id, chain string, offset int64) (io.
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	damaged := l.damaged[chain]
-	l.mu.Unlock()
-	if s.direct == nil || damaged {
+	if right, read := l.cameOut(chain); s.direct == nil || read && !right {
 		return s.api.Open(ctx, id, chain, offset)
 	}
 	r, err := l.open(ctx, s.direct, id, chain, offset)
+	err = l.unlessGone(ctx, id, err)
 	if err == nil || !l.goesOn(ctx, err, id) {
 		return r, err
 	}
 	return s.api.Open(ctx, id, chain, offset)
 }
 
+// cameOut says how a layer came out that was read whole.
+func (l *Library) cameOut(chain string) (right, read bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	right, read = l.came[chain]
+	return right, read
+}
+
 // open opens a layer in the store. One that is read from its first byte to its last
-// is checked on the way.
+// is checked on the way, until it came out right: whoever receives it checks it too.
 func (l *Library) open(ctx context.Context, direct Backend, id, chain string, offset int64) (io.ReadCloser, error) {
 	im, err := direct.Image(ctx, id)
 	if err != nil {
@@ -226,21 +200,48 @@ func (l *Library) open(ctx context.Context, direct Backend, id, chain string, of
 			continue
 		}
 		r, err := direct.Open(ctx, id, chain, offset)
-		if err != nil || offset != 0 {
+		if right, _ := l.cameOut(chain); err != nil || offset != 0 || right {
 			return r, err
 		}
-		return newChecked(r, layer, func(err error) { l.distrust(chain, err) }), nil
+		return newChecked(r, layer, func(err error) {
+			switch {
+			case err == nil:
+				l.note(chain, true)
+			case !errors.Is(l.unlessGone(ctx, id, err), ErrUnknown):
+				l.distrust(chain, err)
+			}
+		}), nil
 	}
 	return nil, fmt.Errorf("%w: image %s has no layer %s", ErrUnknown, id, chain)
+}
+
+// unlessGone returns err, which comes of reading an image's files. One about a file
+// that is not there wraps ErrUnknown if the engine has removed the image meanwhile.
+func (l *Library) unlessGone(ctx context.Context, id string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goneTimeout)
+	defer cancel()
+	if _, _, _, gone := l.cfg.Engine.Layers(ctx, id); errors.Is(gone, ErrUnknown) {
+		return fmt.Errorf("%w: %w", gone, err)
+	}
+	return err
+}
+
+func (l *Library) note(chain string, right bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	remember(l.came, maxNames, chain, right)
 }
 
 // distrust has the store tried again, and one layer read from the API from now on.
 func (l *Library) distrust(chain string, err error) {
 	l.cfg.Logger.Error("a layer in the engine's store is damaged: pull or build its images again", "layer", chain, "err", err)
+	l.note(chain, false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	remember(l.damaged, maxNames, chain, true)
-	l.store.direct, l.checked = nil, time.Time{}
+	l.store.direct, l.store.again, l.checked = nil, time.Time{}, time.Time{}
 }
 
 // Missing implements Backend.

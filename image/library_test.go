@@ -1,9 +1,13 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,6 +191,99 @@ func TestLibraryAsksTheEngineForALayerThatCameOutWrong(t *testing.T) {
 	if name := s.Name(); name != "overlay2" {
 		t.Errorf("images are read by %q", name)
 	}
+}
+
+// An image may be removed at any time: that says nothing against the store.
+func TestLibraryTakesARemovedImageForNoDamage(t *testing.T) {
+	var log bytes.Buffer
+	s := newShop(t, Root{Dir: t.TempDir(), Driver: "overlay2"})
+	s.Library.cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	small, large := newMade(t, "small", big(t, "s")), newMade(t, "large", tarOf(t, file("a", strings.Repeat("a", 20<<10)), file("b", "b")))
+	s.stock(t, small)
+	s.stock(t, large)
+	layer := large.Layers[0]
+	r, err := s.Open(t.Context(), large.ID, layer.Chain, 0)
+	must(t, err)
+	_, err = io.ReadFull(r, make([]byte, 4096))
+	must(t, err)
+	s.remove(large.ID)
+	must(t, os.RemoveAll(diffDir(s.root.Dir, layer)))
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the layer ends with %v", err)
+	}
+	must(t, r.Close())
+	if _, read := s.cameOut(layer.Chain); read || s.Library.store.direct == nil {
+		t.Error("the store is condemned")
+	}
+	if _, err := s.Open(t.Context(), large.ID, layer.Chain, 0); !errors.Is(err, ErrUnknown) {
+		t.Errorf("Open: %v", err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log has %s", &log)
+	}
+}
+
+// vanishing is an engine whose first image goes when its layers were told once.
+type vanishing struct {
+	*shelf
+	id   string
+	told bool
+}
+
+func (v *vanishing) Layers(ctx context.Context, ref string) (string, []string, int64, error) {
+	if ref == v.id && v.told {
+		v.remove(v.id)
+	}
+	v.told = v.told || ref == v.id
+	return v.shelf.Layers(ctx, ref)
+}
+
+func TestTrialPassesOverAnImageThatIsRemovedMeanwhile(t *testing.T) {
+	s := newShop(t, Root{Dir: t.TempDir(), Driver: "overlay2"})
+	small, large := newMade(t, "small", tarOf(t, file("s", "s"))), newMade(t, "large", tarOf(t))
+	s.stock(t, small)
+	s.stock(t, large)
+	must(t, os.RemoveAll(diffDir(s.root.Dir, small.Layers[0])))
+	store := NewOverlay2(s.root.Dir)
+	same := func(_ context.Context, id string) (string, error) { return id, nil }
+	if err := trial(t.Context(), store, same, &vanishing{shelf: s.shelf, id: small.ID}); err != nil {
+		t.Errorf("the trial fails: %v", err)
+	}
+	s.remove(large.ID)
+	s.put(small.ID, small, nil)
+	if err := trial(t.Context(), store, same, &vanishing{shelf: s.shelf, id: small.ID}); !errors.Is(err, errNothingTried) {
+		t.Errorf("the trial without an image left: %v", err)
+	}
+}
+
+func TestLibraryTriesAStoreThatFailsEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t, Root{Dir: t.TempDir(), Driver: "overlay2"})
+		m := newMade(t, "", big(t, "a"))
+		if name := s.Name(); !strings.Contains(name, "no image to try") {
+			t.Errorf("images are read by %q", name)
+		}
+		time.Sleep(trust)
+		s.stock(t, m)
+		path := filepath.Join(diffDir(s.root.Dir, m.Layers[0]), "a")
+		content, err := os.ReadFile(path)
+		must(t, err)
+		for _, pause := range []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute, 30 * time.Minute} {
+			write(t, path, []byte("damaged"))
+			if name := s.Name(); !strings.HasPrefix(name, apiName) {
+				t.Fatalf("images are read by %q", name)
+			}
+			write(t, path, content)
+			time.Sleep(pause - time.Second)
+			if name := s.Name(); !strings.HasPrefix(name, apiName) {
+				t.Errorf("%s before the pause of %s is over, images are read by %q", time.Second, pause, name)
+			}
+			time.Sleep(trust)
+		}
+		if name := s.Name(); name != "overlay2" {
+			t.Errorf("images are read by %q", name)
+		}
+	})
 }
 
 func TestLibraryHearsThatTheEngineKeepsItsImagesElsewhere(t *testing.T) {

@@ -9,7 +9,10 @@ import (
 	"hash"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -23,6 +26,75 @@ const (
 	emptyTar = 10 << 10
 )
 
+// try takes the first way of reading the store that passes the trial. If there is
+// none, it says when to try again.
+func (s *store) try(ctx context.Context, engine Engine) {
+	why := s.tryAll(ctx, engine)
+	if s.direct != nil {
+		s.failed = 0
+		return
+	}
+	reasons := make([]string, len(why))
+	for i, err := range why {
+		reasons[i] = err.Error()
+	}
+	s.name = apiName + ": " + strings.Join(reasons, "; ")
+	if !errors.Is(errors.Join(why...), errNothingTried) {
+		s.failed++
+		s.again = time.Now().Add(trialPause(s.failed))
+	}
+}
+
+// trialPause is how long a store is left alone that failed so many trials: each
+// reads up to whole images.
+func trialPause(failed int) time.Duration {
+	switch failed {
+	case 1:
+		return time.Minute
+	case 2:
+		return 5 * time.Minute
+	}
+	return 30 * time.Minute
+}
+
+func (s *store) tryAll(ctx context.Context, engine Engine) (why []error) {
+	switch {
+	case s.root.Dir == "":
+		why = append(why, errors.New("the engine's files are not on this machine"))
+	case s.root.Containerd:
+		for _, dir := range contentDirs(s.root.Dir) {
+			b := NewContainerd(dir, engine)
+			if err := trial(ctx, b, b.ConfigID, engine); err != nil {
+				why = append(why, err)
+				continue
+			}
+			s.name, s.direct = "containerd", b
+			return nil
+		}
+	case s.root.Driver == "overlay2":
+		b := NewOverlay2(s.root.Dir)
+		err := trial(ctx, b, s.api.ConfigID, engine)
+		if err == nil {
+			s.name, s.direct = "overlay2", b
+			return nil
+		}
+		why = append(why, err)
+	default:
+		why = append(why, fmt.Errorf("images of storage driver %q are read by it alone", s.root.Driver))
+	}
+	return why
+}
+
+// contentDirs are where containerd keeps its blobs: under the engine's root when
+// the engine started it, or in its own place.
+func contentDirs(root string) []string {
+	const content = "io.containerd.content.v1.content"
+	return []string{filepath.Join(root, "containerd/daemon", content), filepath.Join("/var/lib/containerd", content)}
+}
+
+// errNothingTried says nothing against a store.
+var errNothingTried = errors.New("the engine has no image to try its store with")
+
 // trial reads layers of the engine's smallest images in a store and hashes them. It
 // returns nil when one that has files came out right, or none came out wrong. configID
 // names images for the store.
@@ -31,16 +103,21 @@ func trial(ctx context.Context, store Backend, configID func(context.Context, st
 	if err != nil {
 		return err
 	}
-	if len(images) == 0 {
-		return errors.New("the engine has no image to try its store with")
-	}
-	var first error
+	tried, first := false, error(nil)
 	for _, im := range images {
 		proof, err := tryImage(ctx, store, configID, im)
 		if proof {
 			return nil
 		}
-		first = cmp.Or(first, err)
+		if err != nil {
+			if _, _, _, gone := engine.Layers(ctx, im.id); errors.Is(gone, ErrUnknown) {
+				continue // it was removed under the trial's hands
+			}
+		}
+		tried, first = true, cmp.Or(first, err)
+	}
+	if !tried {
+		return errNothingTried
 	}
 	return first
 }
@@ -117,13 +194,13 @@ type checked struct {
 	layer  Layer
 	sum    hash.Hash
 	read   int64
-	wrong  func(error) // called once, when the layer was read and is not what it should be
+	tell   func(error) // called once the layer was read; nil: it is what it should be
 	err    error
 	judged bool
 }
 
-func newChecked(r io.ReadCloser, l Layer, wrong func(error)) *checked {
-	return &checked{ReadCloser: r, layer: l, sum: sha256.New(), wrong: wrong}
+func newChecked(r io.ReadCloser, l Layer, tell func(error)) *checked {
+	return &checked{ReadCloser: r, layer: l, sum: sha256.New(), tell: tell}
 }
 
 // Read gives on whatever there is: whoever asked for the layer checks it again.
@@ -144,8 +221,6 @@ func (c *checked) judge(err error) {
 		c.err = err
 	case got != c.layer.DiffID || c.read != c.layer.Size:
 		c.err = fmt.Errorf("layer %s came out as %s, %d of %d bytes", c.layer.DiffID, got, c.read, c.layer.Size)
-	default:
-		return
 	}
-	c.wrong(c.err)
+	c.tell(c.err)
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"slices"
 
@@ -45,42 +46,62 @@ type manifest struct {
 	Manifests     []descriptor `json:"manifests,omitempty"`
 }
 
-// documents are the small JSON blobs of an archive, by their digest, as far as they
-// lead from a name to an image.
-type documents map[string]document
+// maxDocuments bounds the JSON of one archive, in bytes: thousands of images.
+const maxDocuments = 64 << 20
 
+// documents are the small JSON blobs of an archive, as far as they lead from a name
+// to an image.
+type documents struct {
+	read int // bytes of JSON
+	by   map[string]document
+}
+
+// document has a manifest's configuration, or the manifests of an index.
 type document struct {
-	config    string       // of a manifest
-	manifests []descriptor // of an index
+	config    string
+	manifests []pointer
+}
+
+// pointer is what of a descriptor leads to an image.
+type pointer struct {
+	Digest   string
+	Platform *struct{ OS, Architecture string }
 }
 
 // add takes a document in and returns its digest. What is neither manifest nor
 // index is not kept.
-func (d documents) add(text []byte) string {
-	id := digest.FromBytes(text).String()
-	var m manifest
-	if json.Unmarshal(text, &m) != nil {
-		return id
+func (d *documents) add(text []byte) (id string, err error) {
+	if d.read += len(text); d.read > maxDocuments {
+		return "", fmt.Errorf("with it the archive has more than %d bytes of JSON", maxDocuments)
 	}
+	id = digest.FromBytes(text).String()
+	var m struct {
+		Config    *pointer
+		Manifests []pointer
+	}
+	if json.Unmarshal(text, &m) != nil {
+		return id, nil
+	}
+	m.Manifests = slices.DeleteFunc(m.Manifests, func(p pointer) bool { return digest.Digest(p.Digest).Validate() != nil })
 	switch {
 	case m.Config != nil:
-		d[id] = document{config: m.Config.Digest}
+		d.by[id] = document{config: m.Config.Digest}
 	case len(m.Manifests) > 0:
-		d[id] = document{manifests: m.Manifests}
+		d.by[id] = document{manifests: slices.Clone(m.Manifests)}
 	}
-	return id
+	return id, nil
 }
 
 // config follows a manifest or an index to the configuration of the image that is
 // for this machine, or of the first. It is "" where that is not among the documents.
-func (d documents) config(id string) string {
+func (d *documents) config(id string) string {
 	for range 3 { // an index of an index is as deep as engines write
-		doc := d[id]
+		doc := d.by[id]
 		if doc.config != "" || len(doc.manifests) == 0 {
 			return doc.config
 		}
-		there := slices.DeleteFunc(slices.Clone(doc.manifests), func(m descriptor) bool {
-			_, kept := d[m.Digest]
+		there := slices.DeleteFunc(slices.Clone(doc.manifests), func(m pointer) bool {
+			_, kept := d.by[m.Digest]
 			return !kept || m.Platform != nil && m.Platform.OS == "unknown" // an attestation
 		})
 		if len(there) == 0 {
@@ -92,6 +113,6 @@ func (d documents) config(id string) string {
 }
 
 // forHere says that an image is for machines like this one.
-func forHere(m descriptor) bool {
+func forHere(m pointer) bool {
 	return m.Platform != nil && m.Platform.OS == runtime.GOOS && m.Platform.Architecture == runtime.GOARCH
 }

@@ -76,7 +76,7 @@ type stripper struct {
 }
 
 func newStripper(dst io.Writer) *stripper {
-	return &stripper{out: packer{tar.NewWriter(dst)}, files: map[string]string{}, links: map[string]bool{}, documents: documents{}}
+	return &stripper{out: packer{tar.NewWriter(dst)}, files: map[string]string{}, links: map[string]bool{}, documents: documents{by: map[string]document{}}}
 }
 
 // index is an index.json.
@@ -166,7 +166,9 @@ func (s *stripper) file(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	if bytes.HasPrefix(text, []byte("{")) {
-		s.files[h.Name] = s.documents.add(text)
+		if s.files[h.Name], err = s.documents.add(text); err != nil {
+			return err
+		}
 	} else {
 		s.files[h.Name] = digest.FromBytes(text).String()
 	}

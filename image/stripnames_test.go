@@ -223,6 +223,26 @@ func TestStripNamesCountsFiles(t *testing.T) {
 	}
 }
 
+func TestStripNamesKeepsLittleOfTheDocuments(t *testing.T) {
+	s := newStripper(io.Discard)
+	s.documents.read = maxDocuments - 10
+	copied := func(text string) error {
+		return s.copy(tar.NewReader(bytes.NewReader(tarOf(t, file("blobs/sha256/x", text)))))
+	}
+	must(t, copied("no JSON, but long enough"))
+	must(t, copied(`{"a":"b"}`))
+	if err := copied(`{"a":"b"}`); err == nil || !strings.Contains(err.Error(), "bytes of JSON") {
+		t.Errorf("JSON without end: %v", err)
+	}
+	d := documents{by: map[string]document{}}
+	valid := "sha256:" + strings.Repeat("a", 64)
+	id, err := d.add([]byte(`{"manifests":[{},{},{},{"digest":"x"},{"digest":"` + valid + `","annotations":{"a":"b"}}]}`))
+	must(t, err)
+	if kept := d.by[id].manifests; len(kept) != 1 || cap(kept) != 1 || kept[0].Digest != valid {
+		t.Errorf("kept of an index are %+v", kept)
+	}
+}
+
 func TestStripNamesTellsOfAWriterThatFails(t *testing.T) {
 	m := newMade(t, "", []byte("l"))
 	archive := tarOf(t, file("c", string(m.Config)), file("manifest.json", "[]"))

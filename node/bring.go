@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -35,7 +36,7 @@ func (n *Node) Bring(ctx context.Context, id, name string, report func(image.Pro
 	if failed, ok := errors.AsType[*image.HoldersError](err); ok {
 		err = &namedError{n.whoFailed(failed), failed}
 	}
-	return fmt.Errorf("bring image %s to host %s: %w", cmp.Or(name, short(id)), n.cfg.Name, err)
+	return fmt.Errorf("bring image %s to host %s: %w", cmp.Or(name, ledger.Short(id)), n.cfg.Name, err)
 }
 
 // namedError tells in the hosts' names what its cause tells in IDs.
@@ -51,14 +52,14 @@ func (e *namedError) Unwrap() error { return e.cause }
 func (n *Node) whoFailed(e *image.HoldersError) (words string) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		if len(e.Failures) == 0 {
-			words = n.away(l, short(e.ID), l.ImageHolders(e.ID)).Message
+			words = n.away(l, ledger.Short(e.ID), l.ImageHolders(e.ID)).Message
 			return
 		}
 		var each []string
 		for _, f := range e.Failures {
 			each = append(each, fmt.Sprintf("host %s: %v", nodeName(l, f.Node), f.Err))
 		}
-		words = fmt.Sprintf("no host could give image %s: %s: see \"ddocker nodes\"", short(e.ID), strings.Join(each, "; "))
+		words = fmt.Sprintf("no host could give image %s: %s: see \"ddocker nodes\"", ledger.Short(e.ID), strings.Join(each, "; "))
 	})
 	return words
 }
@@ -104,27 +105,32 @@ func (n *Node) holders(id string) (on []string) {
 // name away sees that this node has to do it, too. A crash before leaves an image
 // without a name, which the Mover removes when the agent starts.
 func (n *Node) keep(ctx context.Context, id, name string) error {
-	if err := n.naming.acquire(ctx); err != nil {
-		return err
-	}
-	defer n.naming.release()
-	have, err := n.takeStock(ctx)
+	have, err := n.takeNaming(ctx)
 	if err != nil {
 		return err
 	}
-	if holding(have.images, id) == nil {
-		return fmt.Errorf("image %s came to %s and is gone again: see who removes images there", short(id), n.cfg.Name)
+	defer n.naming.release()
+	if ledger.FindHolding(have.images, id) == nil {
+		return fmt.Errorf("image %s came to %s and is gone again: see who removes images there", ledger.Short(id), n.cfg.Name)
 	}
-	if err := n.tellImages(ctx, have); err != nil {
-		return err
+	if err = n.tellImages(ctx, have); err == nil {
+		err = n.giveNames(ctx, have, id, name)
 	}
+	if err != nil {
+		n.Kick() // the cluster may count on an image that goes again
+	}
+	return err
+}
+
+// giveNames gives the image the names that it has in the cluster, of which the given
+// one must be, unless it is empty.
+func (n *Node) giveNames(ctx context.Context, have *stock, id, name string) error {
 	if err := n.cfg.Log.Read(ctx); err != nil {
 		return fmt.Errorf("read the ledger: %w", err)
 	}
 	var names []string
 	n.cfg.Log.View(func(l *ledger.Ledger) { names = l.ImageNames(id) })
 	if name != "" && !slices.Contains(names, name) {
-		n.Kick()
 		return &ledger.Refusal{Code: ledger.Unknown, Message: fmt.Sprintf("No such image: %s (its name was taken away meanwhile)", name)}
 	}
 	here := tagged(have.images)
@@ -132,7 +138,7 @@ func (n *Node) keep(ctx context.Context, id, name string) error {
 		if here[name] != "" {
 			continue // a namesake stays
 		}
-		if err := n.cfg.Engine.TagImage(ctx, have.engine[id], name); err != nil {
+		if err := n.tag(ctx, have.engine[id], id, name); err != nil {
 			return err
 		}
 	}
@@ -148,9 +154,10 @@ func (n *Node) provide(p *ledger.Placement) (ref string, err error) {
 		return "", nil // nobody knows more than its name
 	}
 	n.cfg.Images.Used(p.ImageID)
-	means, err := n.meaning(p.Image)
+	n.awaitEviction(p.ImageID)
+	means, err := n.meaning(n.life, p.Image)
 	if err == nil && means != p.ImageID {
-		if err := n.Bring(n.life, p.ImageID, n.clusterName(p), nil); err != nil {
+		if err := n.bringFor(p); err != nil {
 			n.release(p.ID)
 			if _, full := errors.AsType[*image.NoRoomError](err); full {
 				err = busy("%v", err)
@@ -158,7 +165,7 @@ func (n *Node) provide(p *ledger.Placement) (ref string, err error) {
 			return "", err
 		}
 		n.cfg.Images.Used(p.ImageID)
-		means, err = n.meaning(p.Image)
+		means, err = n.meaning(n.life, p.Image)
 	}
 	switch {
 	case err != nil:
@@ -171,6 +178,23 @@ func (n *Node) provide(p *ledger.Placement) (ref string, err error) {
 	return n.EngineImage(n.life, p.ImageID), nil
 }
 
+// An image that comes for a container has bringAtLeast, and a second more for as many
+// bytes as slowestRate of what is missing.
+const (
+	bringAtLeast = 5 * time.Minute
+	slowestRate  = 1 << 20
+)
+
+// bringFor brings the image of a placement, as long as somebody may wait for it.
+func (n *Node) bringFor(p *ledger.Placement) error {
+	missing := int64(0)
+	n.cfg.Log.View(func(l *ledger.Ledger) { missing = l.Missing(p.ImageID)(n.cfg.ID) })
+	limit := bringAtLeast + time.Duration(missing/slowestRate)*time.Second
+	ctx, cancel := context.WithTimeoutCause(n.life, limit, fmt.Errorf("it has not come within %v", limit))
+	defer cancel()
+	return n.Bring(ctx, p.ImageID, n.clusterName(p), nil)
+}
+
 // closeSilent tells the cluster that the engine does not answer, until Reconcile
 // finds that it does.
 func (n *Node) closeSilent() {
@@ -181,24 +205,23 @@ func (n *Node) closeSilent() {
 }
 
 // meaning returns the cluster's ID of what the engine takes a reference for; empty:
-// nothing, as always for name@host. An eviction under way is over when it returns, and any later one sees
-// the placement.
-func (n *Node) meaning(ref string) (id string, err error) {
-	if err := n.naming.acquire(n.life); err != nil {
-		return "", err
-	}
-	defer n.naming.release()
-	if at := strings.LastIndexByte(ref, '@'); at >= 0 && !strings.Contains(ref[at:], ":") {
+// nothing, as always for name@host, or an image that it does not tell about.
+func (n *Node) meaning(ctx context.Context, ref string) (id string, err error) {
+	if _, _, local := ledger.CutHost(ref); local {
 		return "", nil
 	}
-	own, _, _, err := n.cfg.Engine.ImageLayers(n.life, ref)
+	own, _, _, err := n.cfg.Engine.ImageLayers(ctx, ref)
 	if engine.IsNotFound(err) {
 		return "", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	return n.cfg.Library.ConfigID(n.life, own)
+	if id, err = n.identify(ctx, own); err != nil && ctx.Err() == nil {
+		n.log.Debug("engine does not tell what an image is", "image", ledger.Short(own), "err", err)
+		return "", nil
+	}
+	return id, err
 }
 
 // clusterName returns the name that the placement's image has in the cluster, if it

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -255,6 +257,86 @@ func TestNameThatGoesWhileItIsGivenGoesHereToo(t *testing.T) {
 		if h.tags()["web:1"] != "" || w.named("web:1") != "" {
 			t.Error("the name is back")
 		}
+	})
+}
+
+// The image goes between what the cluster is told of it and its name.
+func TestHostThatToldOfAnImageTooEarlyLooksAgain(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		id := w.hosts[0].publish("web:1", "code")
+		h := w.hosts[1]
+		h.replica.Before(func(c ledger.Command) {
+			if c.Observe != nil {
+				h.docker.RemoveImage(w.Context(), id, true)
+			}
+		})
+		if err := h.Bring(w.Context(), id, "", nil); err == nil {
+			t.Fatal("an image that is gone was named")
+		}
+		if len(h.kick) != 1 {
+			t.Error("nobody looks")
+		}
+	})
+}
+
+func TestContainerDoesNotWaitForOtherImages(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, index := h.place("box", sched.Request{})
+		if err := h.naming.acquire(w.Context()); err != nil { // as a long removal does
+			t.Fatal(err)
+		}
+		h.makes(p, index)
+		h.naming.release()
+	})
+}
+
+func TestContainerWaitsForAnEvictionOfItsImageOnly(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		end := h.beginEviction(id)
+		h.create("other", sched.Request{})
+		p, index := h.from("web:1", "box", sched.Request{})
+		var making sync.WaitGroup
+		making.Go(func() { h.Realize(w.Context(), p.ID, index, "", bodyOf("web:1")) })
+		synctest.Wait()
+		wantList(t, "containers", h.has(), "other")
+		end()
+		making.Wait()
+		wantList(t, "containers", h.has(), "box", "other")
+	})
+}
+
+func TestImageThatDoesNotComeInTimeIsNotWaitedForForEver(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].publish("web:1", "code")
+		h := w.hosts[1]
+		p, index := h.from("web:1", "box", sched.Request{Host: "n2"})
+		if err := h.naming.acquire(w.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, _, err := h.Realize(w.Context(), p.ID, index, "", bodyOf("web:1"))
+		if err == nil || !contains(err.Error(), "it has not come within 5m0s") || time.Since(began) > bringAtLeast+time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		h.naming.release()
+		if w.placement(p.ID) != nil {
+			t.Error("the placement is still held")
+		}
+	})
+}
+
+// A host that was away still has what was removed.
+func TestNameThatWasTakenAwayIsNotFoundByAsking(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[1].publish("web:1", "code")
+		w.unname("web:1", false)
+		c := w.ask("box", sched.Request{})
+		c.Image = "web:1"
+		_, _, err := w.hosts[0].Place(w.Context(), c)
+		wantRefusal(t, err, ledger.Unknown, "No such image: web:1")
 	})
 }
 

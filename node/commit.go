@@ -44,6 +44,10 @@ func (n *Node) commit(c Commit) (status int, reply []byte, err error) {
 	if err := n.claimed(c); err != nil {
 		return 0, nil, err
 	}
+	if err := n.nameFreeHere(n.life, c.Name, ""); err != nil {
+		n.unclaim(c.Claim)
+		return 0, nil, err
+	}
 	// A crash before this leaves a claim without a tag; see doubt.
 	status, reply, err = n.cfg.Engine.Commit(n.life, c.Version, query, c.Body)
 	switch {
@@ -95,6 +99,34 @@ func (n *Node) claimed(c Commit) error {
 	return nil
 }
 
+// nameFreeHere refuses a name that this engine has for another image than the one
+// with the ID: somebody gave it with plain docker, and the cluster may not know yet.
+// A name that is to be taken away here is free.
+func (n *Node) nameFreeHere(ctx context.Context, name, id string) error {
+	if name == "" {
+		return nil
+	}
+	own, _, _, err := n.cfg.Engine.ImageLayers(ctx, name)
+	if engine.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for image %s on host %s: %w", name, n.cfg.Name, err)
+	}
+	means, err := n.identify(ctx, own)
+	if err != nil {
+		means = own
+	}
+	free := means == id
+	n.cfg.Log.View(func(l *ledger.Ledger) { free = free || l.Removing(n.cfg.ID, name, means) })
+	if free {
+		return nil
+	}
+	n.Kick() // which publishes it
+	return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
+		"image %s already exists on host %s, as %s: choose another name, or see \"ddocker images\"", name, n.cfg.Name, ledger.Short(means))}
+}
+
 // mayHave says whether the engine has the name, or does not tell.
 func (n *Node) mayHave(name string) bool {
 	if name == "" {
@@ -118,11 +150,11 @@ func (n *Node) committed(c Commit, reply []byte) (int, []byte, error) {
 		err = n.record(c, id)
 	}
 	if refusal, ok := errors.AsType[*ledger.Refusal](err); ok {
-		n.undo(c.Name, made.ID)
+		n.undo(c.Name, made.ID, id)
 		return 0, nil, refusal
 	}
 	if err != nil {
-		n.log.Warn("image is made but the cluster does not know it yet", "name", c.Name, "image", short(made.ID), "err", err)
+		n.log.Warn("image is made but the cluster does not know it yet", "name", c.Name, "image", ledger.Short(made.ID), "err", err)
 		n.doubt(c.Claim)
 		n.Kick()
 	}
@@ -152,14 +184,17 @@ func (n *Node) record(c Commit, id string) error {
 	return nil
 }
 
-// undo removes an image that was made and could not be named.
-func (n *Node) undo(name, id string) {
-	ref := name
+// undo removes an image that was made and could not be named. The IDs are the engine's
+// and the cluster's.
+func (n *Node) undo(name, own, id string) {
+	var err error
 	if name == "" {
-		ref = id
+		_, err = n.drop(n.life, own, id)
+	} else {
+		_, err = n.untag(n.life, name, id, false)
 	}
-	if _, err := n.cfg.Engine.RemoveImage(n.life, ref, false); err != nil && !engine.IsNotFound(err) {
-		n.log.Warn("image without its name stays", "name", name, "image", short(id), "err", err)
+	if err != nil && !engine.IsNotFound(err) {
+		n.log.Warn("image without its name stays", "name", name, "image", ledger.Short(own), "err", err)
 	}
 }
 
@@ -192,6 +227,9 @@ func (n *Node) NameImage(ctx context.Context, claim, id, name, owner string) err
 		return err
 	}
 	defer n.naming.release()
+	if err := n.nameFreeHere(ctx, name, cluster); err != nil {
+		return err
+	}
 	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{NameImage: &ledger.NameImage{Image: i, Claim: claim}})
 	if err != nil {
 		return fmt.Errorf("name image %s: %w", name, err)

@@ -235,6 +235,78 @@ func TestCommitThatCrashesIsSettled(t *testing.T) {
 	}
 }
 
+func TestCommitThatNeverReachesItsHolderBlocksTheNameForItsGraceOnly(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		w.propose(ledger.Command{Claim: &ledger.Claim{Claim: "commit", Name: "app:2", Node: h.id, Commit: true}})
+		h.claim("pull", "other:1")
+		h.look()
+		if w.named("app:2") != "commit" {
+			t.Error("it is given up at once")
+		}
+		time.Sleep(claimGrace)
+		h.look()
+		if w.named("app:2") != "" || w.named("other:1") != "pull" {
+			t.Errorf("app:2 is %q, other:1 is %q", w.named("app:2"), w.named("other:1"))
+		}
+	})
+}
+
+func TestNameThatPlainDockerGaveAMomentAgoIsNotTaken(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.boxed()
+		code := h.publish("web:1", "code")
+		own := h.twin.AddLayered("app:2", []byte("mine"))
+		_, _, err := h.commitAs("claim", "app:2", h.claim("claim", "app:2"))
+		wantRefusal(t, err, ledger.Conflict, "image app:2 already exists on host n1")
+		h.wantTag("app:2", own)
+		if w.named("app:2") != "" || len(h.kick) != 1 {
+			t.Errorf("app:2 is %q", w.named("app:2"))
+		}
+		wantRefusal(t, h.NameImage(w.Context(), "", code, "app:2", "alice"), ledger.Conflict, "image app:2 already exists on host n1")
+		h.wantTag("app:2", own)
+		h.look()
+		if w.named("app:2") != own {
+			t.Error("it is not published")
+		}
+	})
+}
+
+func TestNameThatIsToBeTakenAwayMayBeGivenAgain(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.boxed()
+		h.publish("app:2", "old")
+		w.unname("app:2", false) // nobody has done it yet
+		status, _, err := h.commitAs("claim", "app:2", h.claim("claim", "app:2"))
+		if status != statusCreated || err != nil {
+			t.Fatalf("%d %v", status, err)
+		}
+		h.wantMade("app:2")
+	})
+}
+
+// A commit is undone while another image gets the name.
+func TestUndoneCommitLeavesTheNameToWhoHasItByThen(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.boxed()
+		other, own := w.hosts[1].publish("x:1", "x"), ""
+		index := h.claim("claim", "app:2")
+		h.replica.Before(func(c ledger.Command) {
+			if c.NameImage != nil {
+				own = h.twin.AddLayered("app:2", []byte("mine"))
+				w.propose(ledger.Command{Unclaim: &ledger.Unclaim{Claim: "claim"}})
+				w.propose(ledger.Command{NameImage: &ledger.NameImage{Image: ledger.Image{Name: "app:2", ID: other, Node: "id-n2"}}})
+			}
+		})
+		_, _, err := h.commitAs("claim", "app:2", index)
+		wantRefusal(t, err, ledger.Conflict, "already exists on host n2")
+		h.wantTag("app:2", own)
+	})
+}
+
 func TestCommitInDoubtWaitsForItsGraceOnly(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		h := w.hosts[0]

@@ -54,20 +54,17 @@ func (n *Node) diskFull() bool {
 	return (total-free)/max(1, total/100) > int64(most)
 }
 
-// evict removes one copy if the ledger allows it. It holds naming all the while:
-// whoever makes a container looks for its image either before the ledger was asked,
-// which then refuses, or after the image is gone. A crash in between leaves an
-// image that Reconcile lists again.
+// evict removes one copy if the ledger allows it. Whoever makes a container from it
+// looks for it either before the ledger was asked, which then refuses, or when this
+// is over: see awaitEviction. A crash in between leaves an image that Reconcile lists
+// again.
 func (n *Node) evict(ctx context.Context, id string) error {
-	if err := n.naming.acquire(ctx); err != nil {
-		return err
-	}
-	defer n.naming.release()
-	have, err := n.takeStock(ctx)
+	have, err := n.takeNaming(ctx)
 	if err != nil {
 		return err
 	}
-	h := holding(have.images, id)
+	defer n.naming.release()
+	h := ledger.FindHolding(have.images, id)
 	if h == nil {
 		n.cfg.Images.Forget(id)
 		return nil
@@ -75,36 +72,79 @@ func (n *Node) evict(ctx context.Context, id string) error {
 	if err := n.tellImages(ctx, have); err != nil {
 		return err
 	}
-	if n.outnumbered(id) {
+	if have.engine[id] == "" || n.scarce(ctx, id) {
 		return nil
 	}
+	defer n.beginEviction(id)()
 	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Evict: &ledger.Evict{Node: n.cfg.ID, ID: id}})
 	if err != nil {
-		return fmt.Errorf("ask to remove image %s: %w", short(id), err)
+		return fmt.Errorf("ask to remove image %s: %w", ledger.Short(id), err)
 	}
 	if result.Refusal != nil {
-		n.log.Debug("copy of an image stays", "image", short(id), "err", result.Refusal)
+		n.log.Debug("copy of an image stays", "image", ledger.Short(id), "err", result.Refusal)
 		return nil
 	}
 	if err := n.cfg.Log.Wait(ctx, index); err != nil {
 		return err
 	}
-	if !n.outnumbered(id) { // others may have been allowed the same
+	if !n.scarce(ctx, id) { // others may have been allowed the same
 		n.removeCopy(ctx, have, h)
 	}
 	after, err := n.takeStock(ctx)
 	if err != nil {
 		return err
 	}
+	if ledger.FindHolding(after.images, id) == nil {
+		n.log.Info("copy of an image removed to make room", "image", ledger.Short(id), "names", h.Names)
+		n.cfg.Images.Forget(id)
+	}
 	return n.tellImages(ctx, after)
 }
 
-// outnumbered says whether too few live hosts would have the image without this
-// one. The ledger, which decides, does not know who is alive.
-func (n *Node) outnumbered(id string) bool {
-	want := 0
+// beginEviction has the containers that are to be made from the image wait until the
+// function that it returns is called.
+func (n *Node) beginEviction(id string) (end func()) {
+	over := make(chan struct{})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.evicting[id] = over
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.evicting, id)
+		close(over)
+	}
+}
+
+// awaitEviction returns when no eviction of the image is under way. The ledger refuses
+// a later one to whoever has a placement with the image by then.
+func (n *Node) awaitEviction(id string) {
+	n.mu.Lock()
+	over := n.evicting[id]
+	n.mu.Unlock()
+	if over == nil {
+		return
+	}
+	select {
+	case <-over:
+	case <-n.life.Done():
+	}
+}
+
+// scarce says whether too few live hosts would have the image without this one, by
+// their own word: what the ledger knows of them may be some time old, and it does not
+// know who is alive.
+func (n *Node) scarce(ctx context.Context, id string) bool {
+	want, found := 0, 0
 	n.cfg.Log.View(func(l *ledger.Ledger) { want = l.Settings().ImageReplicas })
-	return len(n.holders(id)) < want
+	on := n.holders(id)
+	for len(on) > 0 && found+len(on) >= want && found < want {
+		if n.cfg.Peers.HasImage(ctx, on[0], id) {
+			found++
+		}
+		on = on[1:]
+	}
+	return found < want
 }
 
 // removeCopy takes all names off an image, and with the last one the engine removes
@@ -115,11 +155,9 @@ func (n *Node) removeCopy(ctx context.Context, have *stock, h *ledger.Holding) {
 		refs = []string{have.engine[h.ID]}
 	}
 	for _, ref := range refs {
-		if _, err := n.cfg.Engine.RemoveImage(ctx, ref, false); err != nil && !engine.IsNotFound(err) {
-			n.log.Warn("copy of an image stays", "image", short(h.ID), "name", ref, "err", err)
+		if _, err := n.untag(ctx, ref, h.ID, false); err != nil && !engine.IsNotFound(err) {
+			n.log.Warn("copy of an image stays", "image", ledger.Short(h.ID), "name", ref, "err", err)
 			return
 		}
 	}
-	n.log.Info("copy of an image removed to make room", "image", short(h.ID), "names", h.Names)
-	n.cfg.Images.Forget(h.ID)
 }

@@ -2,80 +2,14 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"ddocker/consensus/ledger"
-	"ddocker/engine"
 	"ddocker/image"
 )
-
-// stock is what this host's engine has of images. IDs are the cluster's; some
-// engines have their own.
-type stock struct {
-	seen   uint64           // how far in the log the list was begun
-	images []ledger.Holding // by ID
-	// cluster has the cluster's IDs by the engine's, engine the other way round.
-	cluster, engine map[string]string
-}
-
-// takeStock lists the engine's images. What one of them is to the cluster does not
-// change, so that an engine that fails to tell it once loses no name. Its caller
-// holds naming.
-func (n *Node) takeStock(ctx context.Context) (*stock, error) {
-	s := &stock{cluster: map[string]string{}, engine: map[string]string{}}
-	n.cfg.Log.View(func(l *ledger.Ledger) { s.seen = l.Index() })
-	list, err := n.cfg.Engine.Images(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range list {
-		id, failed := n.cfg.Library.ConfigID(ctx, i.ID)
-		if failed != nil {
-			id = n.stocked[i.ID]
-		}
-		if id != "" {
-			s.add(id, i)
-		} else if !errors.Is(failed, image.ErrUnknown) { // else it was removed since
-			n.log.Debug("image is left out: its engine does not tell what it is", "image", short(i.ID), "err", failed)
-			err = failed
-		}
-	}
-	if len(s.images) == 0 && err != nil {
-		return nil, fmt.Errorf("find out what images there are: %w", err)
-	}
-	for i := range s.images {
-		slices.Sort(s.images[i].Names)
-		s.images[i].Names = slices.Compact(s.images[i].Names)
-	}
-	n.stocked = s.cluster
-	return s, ctx.Err()
-}
-
-// add takes an image into the stock. Two of the engine's may be one to the cluster.
-func (s *stock) add(id string, i engine.Image) {
-	s.cluster[i.ID] = id
-	if s.engine[id] == "" || len(i.Refs) > 0 {
-		s.engine[id] = i.ID
-	}
-	at, found := slices.BinarySearchFunc(s.images, id, byID)
-	if !found {
-		s.images = slices.Insert(s.images, at, ledger.Holding{ID: id, Size: i.Size})
-	}
-	s.images[at].Names = append(s.images[at].Names, i.Refs...)
-}
-
-func byID(h ledger.Holding, id string) int { return strings.Compare(h.ID, id) }
-
-// holding returns the image with the ID, or nil.
-func holding(images []ledger.Holding, id string) *ledger.Holding {
-	if at, ok := slices.BinarySearchFunc(images, id, byID); ok {
-		return &images[at]
-	}
-	return nil
-}
 
 // tagged returns what this engine's own names stand for. A digest is no name.
 func tagged(images []ledger.Holding) map[string]string {
@@ -95,22 +29,53 @@ func isName(text string) bool {
 	return ok && name == text
 }
 
+// maxTold bounds in bytes what one command tells of images. A command may have twice
+// as much in all.
+const maxTold = 512 << 10
+
+// encoded is how many bytes a value has in the log, about.
+func encoded(value any) int {
+	data, _ := json.Marshal(value) // of strings and numbers: cannot fail
+	return len(data) + 1
+}
+
+// bound leaves images without a tag out of what the cluster is told where there are
+// too many. Its caller holds naming.
+func (n *Node) bound(s *stock) {
+	size, left := 0, 0
+	for _, h := range s.images {
+		size += encoded(h)
+	}
+	s.told = slices.Clone(s.images)
+	if size > maxTold {
+		s.told = slices.DeleteFunc(s.told, func(h ledger.Holding) bool {
+			if size <= maxTold || slices.ContainsFunc(h.Names, isName) {
+				return false
+			}
+			size -= encoded(h)
+			left++
+			return true
+		})
+	}
+	if left > n.leftOut {
+		n.log.Warn("this host has more images than the cluster keeps account of: remove those without a name with \"docker image prune\"", "left out", left)
+	}
+	n.leftOut = left
+}
+
 // tellImages tells the cluster which images this engine has, where the ledger says
 // otherwise. Its caller holds naming.
 func (n *Node) tellImages(ctx context.Context, s *stock) error {
-	return n.amend(ctx, func(o *ledger.Observe) { o.Images, o.Seen = s.images, s.seen })
+	return n.amend(ctx, func(o *ledger.Observe) { o.Images, o.Seen = s.told, s.seen })
 }
 
 // refreshImages lists this engine's images anew and tells the cluster.
 func (n *Node) refreshImages(ctx context.Context) error {
-	if err := n.naming.acquire(ctx); err != nil {
-		return err
-	}
-	defer n.naming.release()
-	s, err := n.takeStock(ctx)
+	s, err := n.takeNaming(ctx)
 	if err != nil {
 		return err
 	}
+	defer n.naming.release()
 	return n.tellImages(ctx, s)
 }
 
@@ -155,10 +120,4 @@ func (n *Node) layers(ctx context.Context, id string) []ledger.Layer {
 		layers[i] = ledger.Layer{Chain: l.Chain, Size: l.Size}
 	}
 	return layers
-}
-
-// short is an ID as people see it.
-func short(id string) string {
-	id = strings.TrimPrefix(id, "sha256:")
-	return id[:min(12, len(id))]
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -81,6 +82,8 @@ func (h *host) buildImages() *image.Library {
 	}
 	library := image.NewLibrary(image.LibraryConfig{Engine: own, Root: func(ctx context.Context) (image.Root, error) {
 		if h.blind {
+			h.looks.Add(1)
+			time.Sleep(h.slow)
 			return image.Root{}, errUnplugged
 		}
 		r, err := h.docker.Root(ctx)

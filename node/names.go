@@ -13,7 +13,7 @@ type nameStep struct {
 	verb     nameVerb
 	name, id string
 	claim    *ledger.Image // of fulfil and giveUp
-	force    bool          // untag: also from an image that containers use
+	force    bool          // untag: also the last name of an image that containers use
 }
 
 type nameVerb string
@@ -21,12 +21,13 @@ type nameVerb string
 // What a nameStep does. All of it may be repeated, and left undone by a crash: the
 // next look plans it again.
 const (
-	publish nameVerb = "publish" // give the cluster this engine's own name
-	fulfil  nameVerb = "fulfil"  // name the image that a claim was made for
-	giveUp  nameVerb = "give up" // a claim whose image never came
-	tag     nameVerb = "tag"     // here, as the cluster does
-	untag   nameVerb = "untag"   // here, what the cluster took away; the last name takes the image along
-	drop    nameVerb = "drop"    // the image that lost its last name otherwise
+	publish  nameVerb = "publish" // give the cluster this engine's own name
+	fulfil   nameVerb = "fulfil"  // name the image that a claim was made for
+	giveUp   nameVerb = "give up" // a claim whose image never came
+	tag      nameVerb = "tag"     // here, as the cluster does
+	keepName nameVerb = "keep"    // name the image in the cluster again: a container here uses it
+	untag    nameVerb = "untag"   // here, what the cluster took away; the last name takes the image along
+	drop     nameVerb = "drop"    // the image that lost its last name otherwise
 )
 
 // localNames is what planNames goes by beside the ledger.
@@ -104,25 +105,37 @@ func (p *namePlan) tags() {
 
 // untags finds names that are to be taken away, and images that have none left.
 func (p *namePlan) untags() {
+	removals := p.ledger.Removals(p.node)
 	done := map[string]bool{}
-	for _, r := range p.ledger.Removals(p.node) {
-		h := holding(p.images, r.ID)
+	for _, r := range removals {
+		h := ledger.FindHolding(p.images, r.ID)
 		if h == nil || done[r.ID] {
 			continue
 		}
 		done[r.ID] = true
-		names, last := p.going(h)
-		// The ledger lets the last name of an image in use go only by force. With
-		// names left in the cluster, this one stays until the container has gone.
-		inUse, nameless := last && p.used[h.ID], len(p.ledger.ImageNames(h.ID)) == 0
-		for _, name := range names {
-			if !inUse || nameless {
-				p.add(nameStep{verb: untag, name: name, id: h.ID, force: inUse})
-			}
+		forced := slices.ContainsFunc(removals, func(other ledger.Removal) bool { return other.ID == r.ID && other.Force })
+		p.untag(h, forced)
+	}
+}
+
+// untag takes away what is to be taken from one image. Forced says that it was taken
+// from the containers that are made from it, too.
+func (p *namePlan) untag(h *ledger.Holding, forced bool) {
+	names, last := p.going(h)
+	inUse, nameless := last && p.used[h.ID], len(p.ledger.ImageNames(h.ID)) == 0
+	for _, name := range names {
+		switch {
+		case !inUse || nameless && forced:
+			p.add(nameStep{verb: untag, name: name, id: h.ID, force: inUse})
+		case nameless && p.ledger.Image(name) == nil:
+			// The ledger did not know of the container.
+			p.add(nameStep{verb: keepName, name: name, id: h.ID})
 		}
-		if last && nameless && !p.used[h.ID] {
-			p.add(nameStep{verb: drop, id: h.ID})
-		}
+		// Else it stays until the container has gone: the cluster has other names for
+		// the image, or another image for the name.
+	}
+	if last && nameless && !p.used[h.ID] {
+		p.add(nameStep{verb: drop, id: h.ID})
 	}
 }
 

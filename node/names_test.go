@@ -47,6 +47,11 @@ func uncalls(name, id string) ledger.Command {
 	return ledger.Command{Unname: &ledger.Unname{Name: name, ID: id, Force: true}}
 }
 
+// frees takes a name away, but not from containers.
+func frees(name, id string) ledger.Command {
+	return ledger.Command{Unname: &ledger.Unname{Name: name, ID: id}}
+}
+
 func claims(claim, name, node string) ledger.Command {
 	return ledger.Command{Claim: &ledger.Claim{Claim: claim, Name: name, Node: node}}
 }
@@ -158,10 +163,50 @@ func TestRemovalsArePlanned(t *testing.T) {
 			images: []ledger.Holding{img("a")}, used: set("a"),
 		},
 		{
+			name:   "a name taken away is not taken from another image",
+			ledger: []ledger.Command{calls("web:1", "a"), has(here, img("a", "web:1")), uncalls("web:1", "a")},
+			images: []ledger.Holding{img("b", "web:1")},
+			want:   []string{"publish web:1=b"},
+		},
+		{
+			name: "a name that was given to another image meanwhile moves there, and what lost it goes",
+			ledger: []ledger.Command{
+				calls("web:1", "a"), has(here, img("a", "web:1"), img("b", "x:1")), uncalls("web:1", "a"), calls("x:1", "b"), calls("web:1", "b"),
+			},
+			images: []ledger.Holding{img("a", "web:1"), img("b", "x:1")},
+			want:   []string{"tag web:1=b", "drop=a"},
+		},
+	})
+}
+
+func TestRemovalsFromImagesInUseArePlanned(t *testing.T) {
+	judgePlans(t, []plan{
+		{
 			name:   "the last name of an image in use was taken by force, and goes by force",
 			ledger: []ledger.Command{calls("web:1", "a"), has(here, img("a", "web:1")), uncalls("web:1", "a")},
 			images: []ledger.Holding{img("a", "web:1")}, used: set("a"),
 			want: []string{"force untag web:1=a"},
+		},
+		{
+			name:   "the last name of an image in use that the ledger did not know of is kept",
+			ledger: []ledger.Command{calls("web:1", "a"), has(here, img("a", "web:1")), frees("web:1", "a")},
+			images: []ledger.Holding{img("a", "web:1")}, used: set("a"),
+			want: []string{"keep web:1=a"},
+		},
+		{
+			name: "unless another of its names went by force",
+			ledger: []ledger.Command{
+				calls("web:1", "a"), calls("web:2", "a"), has(here, img("a", "web:1", "web:2")), frees("web:1", "a"), uncalls("web:2", "a"),
+			},
+			images: []ledger.Holding{img("a", "web:1", "web:2")}, used: set("a"),
+			want: []string{"force untag web:1=a", "force untag web:2=a"},
+		},
+		{
+			name: "where another image has the name, it stays here until the container has gone",
+			ledger: []ledger.Command{
+				calls("web:1", "a"), has(here, img("a", "web:1")), frees("web:1", "a"), calls("web:1", "b"),
+			},
+			images: []ledger.Holding{img("a", "web:1")}, used: set("a"),
 		},
 		{
 			name:   "the cluster's other name comes before the last one goes",
@@ -175,20 +220,6 @@ func TestRemovalsArePlanned(t *testing.T) {
 				calls("web:1", "a"), calls("web:2", "a"), has(here, img("a", "web:1"), img("b", "web:2")), uncalls("web:1", "a"),
 			},
 			images: []ledger.Holding{img("a", "web:1"), img("b", "web:2")}, used: set("a"),
-		},
-		{
-			name:   "a name taken away is not taken from another image",
-			ledger: []ledger.Command{calls("web:1", "a"), has(here, img("a", "web:1")), uncalls("web:1", "a")},
-			images: []ledger.Holding{img("b", "web:1")},
-			want:   []string{"publish web:1=b"},
-		},
-		{
-			name: "a name that was given to another image meanwhile moves there, and what lost it goes",
-			ledger: []ledger.Command{
-				calls("web:1", "a"), has(here, img("a", "web:1"), img("b", "x:1")), uncalls("web:1", "a"), calls("x:1", "b"), calls("web:1", "b"),
-			},
-			images: []ledger.Holding{img("a", "web:1"), img("b", "x:1")},
-			want:   []string{"tag web:1=b", "drop=a"},
 		},
 	})
 }

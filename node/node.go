@@ -109,9 +109,10 @@ type Node struct {
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
 	registered time.Time
-	// namesakes were warned of, IDs by name, and stocked is what the engine's IDs of
-	// images were to the cluster. They belong to whoever holds naming.
-	namesakes, stocked map[string]string
+	// namesakes were warned of, IDs by name, and so was of leftOut images. They belong
+	// to whoever holds naming.
+	namesakes map[string]string
+	leftOut   int
 
 	mu         sync.Mutex               // guards the maps
 	creating   map[string]*call         // open creates by placement
@@ -119,6 +120,8 @@ type Node struct {
 	seen       map[string]sighting      // reservations without a container; nil before the first look
 	claims     map[string]claimSighting // claims of this node; nil before the first look
 	sent       map[string]errand        // placements made here of images that their hosts lacked
+	identities map[string]identity      // of this engine's images, by the engine's IDs
+	evicting   map[string]chan struct{} // evictions under way by image, closed at their end
 	calls      sync.WaitGroup
 }
 
@@ -130,6 +133,7 @@ func New(cfg Config) *Node {
 		kick: make(chan struct{}, 1), copying: make(chan struct{}, 1),
 		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1),
 		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
+		identities: map[string]identity{}, evicting: map[string]chan struct{}{},
 	}
 }
 

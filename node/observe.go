@@ -55,18 +55,20 @@ func (n *Node) register(ctx context.Context) error {
 	return nil
 }
 
-// observe tells the cluster what is on this machine beside its own containers,
-// where the ledger says otherwise, and has the names of images agree.
-func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error {
-	if err := n.naming.acquire(ctx); err != nil {
-		return err
-	}
-	defer n.naming.release()
-	have, err := n.takeStock(ctx)
+// observe tells the cluster what is on this machine beside its own containers, and
+// which images those of the list are made from, where the ledger says otherwise. It
+// has the names of images agree.
+func (n *Node) observe(ctx context.Context, list, outsiders []engine.Container) error {
+	store := n.cfg.Library.Name() // which may be tried for a while
+	have, err := n.takeNaming(ctx)
 	if err != nil {
 		return err
 	}
-	if err := n.tellAll(ctx, outsiders, have); err != nil {
+	defer n.naming.release()
+	if err := n.tellAll(ctx, outsiders, have, store); err != nil {
+		return err
+	}
+	if err := n.tellSources(ctx, list, have); err != nil {
 		return err
 	}
 	_, err = n.settleNames(ctx, have)
@@ -74,14 +76,14 @@ func (n *Node) observe(ctx context.Context, outsiders []engine.Container) error 
 }
 
 // tellAll tells the cluster everything that it should know of this machine.
-func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *stock) error {
+func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *stock, store string) error {
 	ports, err := n.outsidePorts()
 	if err != nil {
 		return err
 	}
 	now := ledger.Observe{
 		Node: n.cfg.ID, Ports: ports,
-		Images: have.images, Seen: have.seen, Store: n.cfg.Library.Name(),
+		Images: have.told, Seen: have.seen, Store: store,
 	}
 	var cards []sched.Card
 	n.cfg.Log.View(func(l *ledger.Ledger) {
@@ -100,6 +102,29 @@ func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *
 	}
 	defer n.telling.release()
 	return n.propose(ctx, now)
+}
+
+// tellSources tells the cluster what the engine made its containers from. Else their
+// images would seem to be used by nobody.
+func (n *Node) tellSources(ctx context.Context, list []engine.Container, have *stock) error {
+	var steps []step
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, c := range list {
+			p, id := l.Placement(c.Placement), have.cluster[c.ImageID]
+			if p != nil && p.Node == n.cfg.ID && p.Container == c.ID && id != "" && id != p.ImageID {
+				steps = append(steps, step{
+					why: "image of a container is told", name: p.Name, placement: p.ID,
+					command: ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: c.ID, ImageID: id}},
+				})
+			}
+		}
+	})
+	for _, s := range steps {
+		if err := n.carryOut(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close tells the cluster to place nothing here.
@@ -175,7 +200,7 @@ func knows(l *ledger.Ledger, now ledger.Observe) bool {
 		return false
 	}
 	for _, r := range l.Removals(now.Node) {
-		h := holding(now.Images, r.ID)
+		h := ledger.FindHolding(now.Images, r.ID)
 		if r.Index <= now.Seen && (h == nil || !slices.Contains(h.Names, r.Name)) {
 			return false
 		}

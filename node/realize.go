@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 	"ddocker/sched"
 )
 
@@ -191,13 +193,24 @@ func (n *Node) create(p *ledger.Placement, version string, body []byte) (status 
 	return status, reply, nil
 }
 
-// confirm records the new container. Without a quorum the reservation stands in
-// for it, and Reconcile confirms it later; if the placement was released
-// meanwhile, nobody was told of the container, and it goes.
+// confirm records the new container, and what it was made from. Without a quorum the
+// reservation stands in for it, and Reconcile confirms it later; if the placement was
+// released meanwhile, nobody was told of the container, and it goes. So does one that
+// was made from another image, which took the name meanwhile.
 func (n *Node) confirm(p *ledger.Placement, container string) error {
 	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
-	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: container}})
+	from := n.madeFrom(ctx, p, container)
+	if from != "" && p.ImageID != "" && from != p.ImageID {
+		// Where the container stays, Reconcile removes it: the placement expires.
+		if err := errors.Join(n.cfg.Engine.Remove(ctx, container, false, true), n.Abandon(ctx, p.ID)); err != nil {
+			n.log.Warn("container of another image is left to the next reconciliation", "container", p.Name, "err", err)
+			n.Kick()
+		}
+		return busy("image %s came to mean another on %s while the container was made", p.Image, n.cfg.Name)
+	}
+	confirm := &ledger.Confirm{Placement: p.ID, Container: container, ImageID: from}
+	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Confirm: confirm})
 	if err != nil {
 		n.log.Warn("container is made but not yet confirmed", "container", p.Name, "err", err)
 		return nil
@@ -207,6 +220,31 @@ func (n *Node) confirm(p *ledger.Placement, container string) error {
 		return errors.Join(busy("the reservation was released while the container was made"), err)
 	}
 	return nil
+}
+
+// lookTimeout bounds what is asked about a container that somebody waits for.
+const lookTimeout = 2 * time.Second
+
+// madeFrom returns the image that a new container was made from; empty: the engine
+// does not tell at once, and Reconcile tells the ledger. A name that meant the right image before means it now: then it did
+// all the while.
+func (n *Node) madeFrom(ctx context.Context, p *ledger.Placement, container string) string {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	means, err := n.meaning(ctx, p.Image)
+	if err != nil || p.ImageID == "" || means == p.ImageID {
+		return means
+	}
+	list, err := n.cfg.Engine.Containers(ctx)
+	at := slices.IndexFunc(list, func(c engine.Container) bool { return c.ID == container })
+	if err != nil || at < 0 {
+		return ""
+	}
+	id, err := n.identify(ctx, list[at].ImageID)
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 // withdraw removes what a failed create may have left all the same, and says

@@ -176,6 +176,32 @@ func TestPlacementReleasedBeforeItsContainerIsMadeMakesNone(t *testing.T) {
 	})
 }
 
+// sabotaged is a machine on which something happens when its ports are read.
+type sabotaged struct {
+	*nodetest.Machine
+	do func()
+}
+
+func (m sabotaged) Listening() ([]sched.Port, error) {
+	m.do()
+	return m.Machine.Listening()
+}
+
+func TestContainerOfAnImageThatTookTheNameMeanwhileGoes(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.publish("web:1", "code")
+		p, index := h.from("web:1", "box", sched.Request{Ports: []sched.PortWish{{Proto: "tcp"}}})
+		h.cfg.Machine = sabotaged{h.machine, func() { h.twin.AddLayered("web:1", []byte("other")) }}
+		_, _, err := h.Realize(w.Context(), p.ID, index, "", bodyOf("web:1"))
+		wantRefusal(t, err, ledger.Busy, "image web:1 came to mean another on n1")
+		wantList(t, "containers", h.has())
+		if w.placement(p.ID) != nil {
+			t.Error("the placement is still held")
+		}
+	})
+}
+
 func TestPlacementOfAnotherNodeIsNotMadeHere(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		p, index := w.hosts[0].place("web", sched.Request{Host: "n1"})

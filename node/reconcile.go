@@ -92,7 +92,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.observe(ctx, outsiders); err != nil {
+	if err := n.observe(ctx, list, outsiders); err != nil {
 		return err
 	}
 	return n.movePinned(ctx)

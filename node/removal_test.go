@@ -115,8 +115,108 @@ func TestEngineThatForOnceDoesNotTellWhatItsImagesAreLosesNoName(t *testing.T) {
 			t.Error("the name is lost")
 		}
 		h.crash()
-		if err := h.reconcile(w.Context()); err == nil || w.named("web:1") != id {
-			t.Errorf("an agent that knows nothing tells that there are no images: %v", err)
+		h.look()
+		if w.named("web:1") != id {
+			t.Error("the name is lost by an agent that knows nothing yet")
 		}
+		wantList(t, "holders", w.holders(id), "n1")
+	})
+}
+
+func TestAgentThatNeverLearntOfItsImagesDoesNotTellThatThereAreNone(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		w.propose(ledger.Command{Observe: &ledger.Observe{Node: h.id, Seen: uint64(w.log.Len()) + 1}})
+		h.blind = true
+		h.crash()
+		if err := h.reconcile(w.Context()); err == nil {
+			t.Error("it tells that there are none")
+		}
+	})
+}
+
+func TestImageWithoutATagIsNotLostToAnEngineThatForOnceDoesNotTell(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		h.publish("web:1", "newer") // takes the tag
+		h.blind = true
+		h.crash()
+		time.Sleep(2 * time.Minute)
+		h.look()
+		wantList(t, "holders", w.holders(id), "n1")
+	})
+}
+
+// asked makes a container whose image the ledger did not know when it was placed.
+func (h *host) asked(container, image string) (placement string) {
+	h.w.Helper()
+	c := h.w.ask(container, sched.Request{Host: h.id})
+	c.Image, c.Candidates = image, []string{h.id}
+	index := h.w.propose(ledger.Command{Reserve: &c})
+	status, reply, err := h.Realize(h.w.Context(), c.Placement, index, "", bodyOf(image))
+	if status != statusCreated || err != nil {
+		h.w.Fatalf("create %s: %d %s %v", container, status, reply, err)
+	}
+	return c.Placement
+}
+
+func TestImageOfAContainerThatWasAskedForByNameIsInUse(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		if p := h.asked("box", "web:1"); w.placement(p).ImageID != id {
+			t.Errorf("made from %q", w.placement(p).ImageID)
+		}
+		r, _, err := w.log.Replica().Propose(w.Context(), ledger.Command{Unname: &ledger.Unname{Name: "web:1", ID: id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantRefusal(t, r.Refusal, ledger.Conflict, "container box on host n1 is using")
+	})
+}
+
+// An older ddocker did not tell what its containers were made from.
+func TestLedgerLearnsWhatOlderContainersWereMadeFrom(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		c := w.ask("box", sched.Request{})
+		c.Candidates = []string{h.id}
+		w.propose(ledger.Command{Reserve: &c})
+		made := h.outside("box", `{"Image":"web:1","Labels":{"ddocker.placement":"`+c.Placement+`"}}`)
+		w.propose(ledger.Command{Confirm: &ledger.Confirm{Placement: c.Placement, Container: made}})
+		h.look()
+		if got := w.placement(c.Placement).ImageID; got != id {
+			t.Errorf("the ledger has it made from %q", got)
+		}
+		before := w.log.Len()
+		h.look()
+		if w.log.Len() != before {
+			t.Error("it is told again and again")
+		}
+	})
+}
+
+func TestNameOfAnImageWhoseContainerNobodyKnewOfComesBack(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		id := h.publish("web:1", "code")
+		h.outside("mine", `{"Image":"web:1"}`) // which the ledger has not heard of
+		for range 2 {
+			if _, err := h.SettleImages(w.Context(), uint64(w.log.Len())); err != nil {
+				t.Fatal(err)
+			}
+			if w.named("web:1") == id {
+				w.unname("web:1", false)
+			}
+		}
+		h.look()
+		h.wantTag("web:1", id)
+		if w.named("web:1") != id {
+			t.Error("the name is gone")
+		}
+		wantList(t, "left to do", h.pending())
+		wantList(t, "containers", h.has(), "mine")
 	})
 }

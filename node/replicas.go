@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -29,21 +30,19 @@ func planCopy(l *ledger.Ledger, node string, alive func(node string) bool, putOf
 		if i.ID == "" || i.ID == last || len(on) == 0 || len(on) >= wanted || on[0] != node {
 			continue
 		}
-		last = i.ID // names of one image often stand together
-		missing := l.Missing(i.ID)
-		best, least := replica{}, int64(0)
-		for _, m := range live { // by name
+		last = i.ID           // names of one image often stand together
+		var targets []replica // by name
+		for _, m := range live {
 			r := replica{i.ID, i.Name, m.Node}
-			if slices.Contains(on, m.Node) || m.Observed.Closed != "" || putOff(r) {
-				continue
-			}
-			if bytes := missing(m.Node); best.target == "" || bytes < least {
-				best, least = r, bytes
+			if !slices.Contains(on, m.Node) && m.Observed.Closed == "" && !putOff(r) {
+				targets = append(targets, r)
 			}
 		}
-		if best.target != "" {
-			return best, true
+		if len(targets) == 0 {
+			continue
 		}
+		missing := l.Missing(i.ID) // which looks at all images
+		return slices.MinFunc(targets, func(a, b replica) int { return cmp.Compare(missing(a.target), missing(b.target)) }), true
 	}
 	return replica{}, false
 }
@@ -97,7 +96,7 @@ func (n *Node) copyNext(ctx context.Context, tried map[replica]time.Time) bool {
 		err = n.cfg.Log.Read(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		n.log.Warn("image is not copied to another host yet", "name", r.name, "image", short(r.id), "node", r.target, "err", err)
+		n.log.Warn("image is not copied to another host yet", "name", r.name, "image", ledger.Short(r.id), "node", r.target, "err", err)
 	}
 	return true
 }

@@ -92,6 +92,23 @@ func TestFullDiskLosesCopiesButNeverTheLastReplicas(t *testing.T) {
 	})
 }
 
+func TestCopyStaysWhereAnotherHostHasItNoMoreButDidNotTell(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		id := w.hosts[0].publish("web:1", "code")
+		for _, h := range w.hosts[1:] {
+			h.bring(id, "web:1")
+		}
+		if _, err := w.hosts[1].docker.RemoveImage(w.Context(), "web:1", false); err != nil {
+			t.Fatal(err)
+		}
+		w.hosts[2].fill()
+		w.hosts[2].wantTag("web:1", id)
+		w.hosts[1].bring(id, "web:1")
+		w.hosts[2].fill()
+		w.hosts[2].wantTag("web:1", "")
+	})
+}
+
 // Two hosts may be allowed at once to remove what only both together must not.
 func TestEvictionThatAnotherOvertookIsGivenUp(t *testing.T) {
 	inWorld(t, 4, func(w *world) {

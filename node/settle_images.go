@@ -22,14 +22,11 @@ func (n *Node) SettleImages(ctx context.Context, index uint64) ([]engine.Removed
 	if err := n.cfg.Log.Wait(ctx, index); err != nil {
 		return nil, err
 	}
-	if err := n.naming.acquire(ctx); err != nil {
-		return nil, err
-	}
-	defer n.naming.release()
-	have, err := n.takeStock(ctx)
+	have, err := n.takeNaming(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer n.naming.release()
 	if err := n.tellImages(ctx, have); err != nil {
 		return nil, err
 	}
@@ -105,7 +102,7 @@ func (n *Node) publish(ctx context.Context, steps []nameStep) error {
 			own = append(own, ledger.Image{Name: s.name, ID: s.id, Layers: n.layers(ctx, s.id)})
 		}
 	}
-	for part := range slices.Chunk(own, ledger.MaxMerge) {
+	for _, part := range parts(own) {
 		result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Merge: &ledger.Merge{Node: n.cfg.ID, Images: part}})
 		if err != nil {
 			return fmt.Errorf("publish names of images: %w", err)
@@ -120,28 +117,48 @@ func (n *Node) publish(ctx context.Context, steps []nameStep) error {
 	return nil
 }
 
+// parts cuts images into what one Merge may carry.
+func parts(images []ledger.Image) (list [][]ledger.Image) {
+	size := maxTold
+	for _, i := range images {
+		one := encoded(i)
+		if last := len(list) - 1; last >= 0 && size+one <= maxTold && len(list[last]) < ledger.MaxMerge {
+			list[last] = append(list[last], i)
+			size += one
+			continue
+		}
+		list, size = append(list, []ledger.Image{i}), one
+	}
+	return list
+}
+
 // carryOutName does one step. That the engine does not do it, or the ledger decided
 // otherwise meanwhile, is no error: the next look plans anew.
 func (n *Node) carryOutName(ctx context.Context, s nameStep, have *stock) (removed []engine.RemovedImage, err error) {
 	if s.verb == publish {
 		return nil, nil // all at once, before
 	}
-	n.log.Info("names of images settled", "step", string(s.verb), "name", s.name, "image", short(s.id))
+	n.log.Info("names of images settled", "step", string(s.verb), "name", s.name, "image", ledger.Short(s.id))
 	switch s.verb {
 	case fulfil:
 		i := ledger.Image{Name: s.name, ID: s.id, Owner: s.claim.Owner, Node: n.cfg.ID, Layers: n.layers(ctx, s.id)}
 		return nil, n.proposeName(ctx, ledger.Command{NameImage: &ledger.NameImage{Image: i, Claim: s.claim.Claim}})
+	case keepName:
+		i := ledger.Image{Name: s.name, ID: s.id, Node: n.cfg.ID, Layers: n.layers(ctx, s.id)}
+		return nil, n.proposeName(ctx, ledger.Command{NameImage: &ledger.NameImage{Image: i}})
 	case giveUp:
 		return nil, n.proposeName(ctx, ledger.Command{Unclaim: &ledger.Unclaim{Claim: s.claim.Claim}})
 	case tag:
-		err = n.cfg.Engine.TagImage(ctx, have.engine[s.id], s.name)
+		err = n.tag(ctx, have.engine[s.id], s.id, s.name)
 	case untag:
-		removed, err = n.cfg.Engine.RemoveImage(ctx, s.name, s.force)
+		if n.meansInCluster(s.name) != s.id { // else it was named again
+			removed, err = n.untag(ctx, s.name, s.id, s.force)
+		}
 	case drop:
-		removed, err = n.cfg.Engine.RemoveImage(ctx, have.engine[s.id], false)
+		removed, err = n.drop(ctx, have.engine[s.id], s.id)
 	}
 	if err != nil && !engine.IsNotFound(err) {
-		n.log.Warn("name of an image is not settled", "step", string(s.verb), "name", s.name, "image", short(s.id), "err", err)
+		n.log.Warn("name of an image is not settled", "step", string(s.verb), "name", s.name, "image", ledger.Short(s.id), "err", err)
 	}
 	return removed, nil
 }
@@ -166,14 +183,14 @@ func (n *Node) warnOfNamesakes() {
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		if n.namesakes[name] != now[name] {
 			n.log.Warn("an image of this host has a name that another image has in the cluster: it stays, and the cluster calls it by the name with the host",
-				"name", name+"@"+n.cfg.Name, "image", short(now[name]))
+				"name", name+"@"+n.cfg.Name, "image", ledger.Short(now[name]))
 		}
 	}
 	n.namesakes = now
 }
 
-// Graces before a claim is given up. One that this agent never heard of may be a
-// pull that takes its time, or a commit whose host died on the way here.
+// Graces before a claim is given up: of a commit that this agent has not heard of
+// yet, or that ended in doubt; and of a pull or an import, which take their time.
 const (
 	claimGrace    = grace
 	longestMaking = time.Hour
@@ -201,6 +218,8 @@ func (n *Node) openClaims(claims []*ledger.Image, now time.Time) (making, fresh 
 			s = claimSighting{now, claimGrace}
 		case !known && n.claims == nil:
 			s = claimSighting{now, inheritedGrace}
+		case !known && c.Commit: // its holder is asked at once, or never
+			s = claimSighting{now, claimGrace}
 		case !known:
 			s = claimSighting{now, longestMaking}
 		}

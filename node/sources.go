@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,10 +46,16 @@ func (n *Node) findImage(c *ledger.Reserve) (i imageOn, refusal *ledger.Refusal)
 	return i, refusal
 }
 
-// askImages asks every live node itself for an image that the ledger does not know.
+// askImages asks every live node itself for an image that the ledger does not know,
+// but those that have yet to take the name away.
 func (n *Node) askImages(ctx context.Context, ref string) map[string]bool {
 	var ids []string
-	n.cfg.Log.View(func(l *ledger.Ledger) { ids = l.NodeIDs() })
+	name, _ := ledger.ImageName(ref)
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		ids = slices.DeleteFunc(l.NodeIDs(), func(id string) bool {
+			return slices.ContainsFunc(l.Removals(id), func(r ledger.Removal) bool { return r.Name == name })
+		})
+	})
 	var mu sync.Mutex
 	has := map[string]bool{}
 	var asking sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,7 +44,9 @@ type host struct {
 	replica *nodetest.Replica
 	dir     string // of the mover's journal
 	disk    disk
-	blind   bool // the engine does not tell where its images are
+	blind   bool // the engine does not tell where its images are,
+	slow    time.Duration
+	looks   atomic.Int32 // and takes its time for it
 	mover   *image.Mover
 	end     func() // of the agent; may be called twice
 }

@@ -32,7 +32,7 @@ func (l *Ledger) claim(c *Claim, at time.Time) Result {
 	if old == nil && l.claims() >= maxClaims {
 		return refuse(Conflict, "%d images are being made already: try again when some of them are done", maxClaims)
 	}
-	i := &Image{Name: c.Name, Owner: c.Owner, Node: c.Node, Created: at.UTC(), Claim: c.Claim, Index: l.index}
+	i := &Image{Name: c.Name, Owner: c.Owner, Node: c.Node, Created: at.UTC(), Claim: c.Claim, Commit: c.Commit, Index: l.index}
 	l.images[c.Name] = i
 	return Result{Image: i}
 }
@@ -66,7 +66,7 @@ func (l *Ledger) imageTaken(i *Image) *Refusal {
 		where = "on host " + l.nodeNames(on)
 	}
 	return &Refusal{Conflict, fmt.Sprintf("image %s already exists %s, as %s: choose another name, or remove it with \"ddocker rmi %s\"",
-		i.Name, where, short(i.ID), i.Name)}
+		i.Name, where, Short(i.ID), i.Name)}
 }
 
 func (l *Ledger) nodeName(id string) string {

@@ -110,6 +110,8 @@ type Reserve struct {
 type Confirm struct {
 	Placement string `json:"placement"`
 	Container string `json:"container"` // the engine's full ID
+	// ImageID is the image that it was made from; empty: what the placement says.
+	ImageID string `json:"imageID,omitempty"`
 }
 
 // Release ends a placement and frees what it held. Releasing an unknown one is
@@ -170,6 +172,7 @@ const (
 	Invalid  Code = "invalid"  // the command makes no sense to this ledger
 	Gone     Code = "gone"     // it was carried out before, and has been undone since
 	Busy     Code = "busy"     // what was granted turned out not to be free: another place may be found
+	Newer    Code = "newer"    // the entry is of a version that this ledger does not read: see Apply
 )
 
 func refuse(code Code, format string, args ...any) Result {

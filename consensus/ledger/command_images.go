@@ -11,6 +11,9 @@ type Claim struct {
 	Name  string `json:"name"`
 	Node  string `json:"node"` // where it is being made
 	Owner string `json:"owner,omitempty"`
+	// Commit says that the node is to be asked at once, and never comes to make it
+	// if that does not reach it.
+	Commit bool `json:"commit,omitempty"`
 }
 
 // NameImage gives a free name to an image that some node has. Giving it the name

@@ -7,11 +7,11 @@ func (l *Ledger) evict(c *Evict) Result {
 		return refuse(Unknown, "No such image on host %s: %s", l.nodeName(c.Node), c.ID)
 	}
 	if least := l.settings.ImageReplicas; len(l.holders[c.ID])-1 < least {
-		return refuse(Conflict, "image %s would be left on fewer than %d hosts", short(c.ID), least)
+		return refuse(Conflict, "image %s would be left on fewer than %d hosts", Short(c.ID), least)
 	}
 	n := *l.nodes[c.Node]
 	if user := l.imageUserOn(&n, c.ID); user != "" {
-		return refuse(Conflict, "container %s is using image %s", user, short(c.ID))
+		return refuse(Conflict, "container %s is using image %s", user, Short(c.ID))
 	}
 	evicted := append(slices.Clone(n.evicted), Holding{ID: c.ID, Index: l.index})
 	n.evicted = evicted[max(0, len(evicted)-maxEvicted):]

@@ -24,8 +24,8 @@ type FoundImage struct {
 // A name that was taken away is found no more, even where the node that has it is
 // away.
 func (l *Ledger) FindImage(ref string) (FoundImage, *Refusal) {
-	if at := strings.LastIndexByte(ref, '@'); at >= 0 && !strings.Contains(ref[at:], ":") {
-		return l.findLocal(ref[:at], ref[at+1:])
+	if name, host, ok := CutHost(ref); ok {
+		return l.findLocal(name, host)
 	}
 	name, ok := ImageName(ref)
 	if !ok {
@@ -45,6 +45,16 @@ func (l *Ledger) FindImage(ref string) (FoundImage, *Refusal) {
 		l.findByID(ref, &found)
 	}
 	return found.single(ref)
+}
+
+// CutHost splits "name@host", the name of an image on one host alone. Not ok: ref
+// says no host; what follows the "@" of a digest is none.
+func CutHost(ref string) (name, host string, ok bool) {
+	at := strings.LastIndexByte(ref, '@')
+	if at < 0 || strings.Contains(ref[at:], ":") {
+		return ref, "", false
+	}
+	return ref[:at], ref[at+1:], true
 }
 
 // found are the images that a reference may mean, and the first host of each.
@@ -69,7 +79,7 @@ func (f *found) single(ref string) (FoundImage, *Refusal) {
 	}
 	var where []string
 	for _, id := range f.ids[:min(maxNamed, len(f.ids))] {
-		where = append(where, fmt.Sprintf("%s on host %s", short(id), f.on[id]))
+		where = append(where, fmt.Sprintf("%s on host %s", Short(id), f.on[id]))
 	}
 	return FoundImage{}, &Refusal{Invalid, fmt.Sprintf("image %s is ambiguous: it may be %s: choose one by its ID", ref, strings.Join(where, ", or "))}
 }
@@ -78,7 +88,7 @@ func (f *found) single(ref string) (FoundImage, *Refusal) {
 func (l *Ledger) findByName(name string, f *found) {
 	for _, host := range l.hosts {
 		for _, h := range l.nodes[host.ID].Observed.Images {
-			if _, ok := slices.BinarySearch(h.Names, name); ok && !l.removing(host.ID, name, h.ID) {
+			if _, ok := slices.BinarySearch(h.Names, name); ok && !l.Removing(host.ID, name, h.ID) {
 				f.add(h.ID, host.Name)
 			}
 		}
@@ -92,7 +102,7 @@ func (l *Ledger) findLocal(ref, host string) (FoundImage, *Refusal) {
 	}
 	if name, ok := ImageName(ref); ok {
 		for _, h := range n.Observed.Images {
-			if _, ok := slices.BinarySearch(h.Names, name); ok && !l.removing(n.Node, name, h.ID) {
+			if _, ok := slices.BinarySearch(h.Names, name); ok && !l.Removing(n.Node, name, h.ID) {
 				return FoundImage{ID: h.ID, Name: name, Node: n.Node}, nil
 			}
 		}

@@ -121,6 +121,9 @@ func placementWords(l *Ledger, p *Placement) string {
 	} else {
 		words += " container " + p.Container + ","
 	}
+	if p.ImageID != "" {
+		words += " from " + p.ImageID + ","
+	}
 	words += fmt.Sprintf(" %d bytes", g.Memory)
 	if g.Shares() {
 		words += fmt.Sprintf(", shares cores up to %d thousandths", g.MilliCPU)
@@ -140,7 +143,11 @@ func imageState(b *strings.Builder, l *Ledger) {
 	for _, i := range l.Images() {
 		at := fmt.Sprintf("on %q at %s", l.nodeName(i.Node), i.Created.Format(time.TimeOnly))
 		if i.ID == "" {
-			fmt.Fprintf(b, "image %s is claimed by %s %s\n", i.Name, i.Claim, at)
+			fmt.Fprintf(b, "image %s is claimed by %s %s", i.Name, i.Claim, at)
+			if i.Commit {
+				b.WriteString(", for a commit")
+			}
+			b.WriteString("\n")
 			continue
 		}
 		fmt.Fprintf(b, "image %s is %s: %d bytes, made %s", i.Name, i.ID, i.Size(), at)
@@ -162,6 +169,10 @@ func imageState(b *strings.Builder, l *Ledger) {
 		}
 	}
 	for _, r := range l.removals {
-		fmt.Fprintf(b, "removal of %q from %s on %v\n", r.Name, r.ID, r.Nodes)
+		fmt.Fprintf(b, "removal of %q from %s on %v", r.Name, r.ID, r.Nodes)
+		if r.Force {
+			b.WriteString(", by force")
+		}
+		b.WriteString("\n")
 	}
 }

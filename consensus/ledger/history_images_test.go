@@ -40,11 +40,11 @@ func drawClaim(t *rapid.T) Command {
 	if rapid.IntRange(0, 3).Draw(t, "given up") == 0 {
 		return Command{Unclaim: &Unclaim{Claim: pool(t, "claim", "c", 3)}}
 	}
-	return Command{Claim: &Claim{Claim: pool(t, "claim", "c", 3), Name: drawTag(t), Node: pool(t, "node", "n", 3), Owner: "alice"}}
+	return Command{Claim: &Claim{Claim: pool(t, "claim", "c", 3), Name: drawTag(t), Node: pool(t, "node", "n", 3), Owner: "alice", Commit: rapid.Bool().Draw(t, "commit")}}
 }
 
 func drawImage(t *rapid.T) Image {
-	i := Image{Name: drawTag(t), ID: drawImageID(t), Node: pool(t, "node", "n", 4), Owner: pool(t, "owner", "u", 2), Index: 7, Claim: "forged"}
+	i := Image{Name: drawTag(t), ID: drawImageID(t), Node: pool(t, "node", "n", 4), Owner: pool(t, "owner", "u", 2), Index: 7, Claim: "forged", Commit: true}
 	for range rapid.IntRange(0, 2).Draw(t, "layers") {
 		i.Layers = append(i.Layers, Layer{Chain: pool(t, "chain", "l", 3), Size: 10})
 	}

@@ -193,7 +193,7 @@ func drawReserve(t *rapid.T) Command {
 }
 
 func drawConfirm(t *rapid.T) Command {
-	return Command{Confirm: &Confirm{Placement: pool(t, "placement", "p", 9), Container: pool(t, "container", "c", 9)}}
+	return Command{Confirm: &Confirm{Placement: pool(t, "placement", "p", 9), Container: pool(t, "container", "c", 9), ImageID: drawImageID(t)}}
 }
 
 func drawRelease(t *rapid.T) Command {

@@ -15,7 +15,7 @@ func (l *Ledger) setHoldings(node string, list []Holding) {
 		l.holders[h.ID][node] = true
 	}
 	for _, h := range n.Observed.Images {
-		if findHolding(list, h.ID) != nil {
+		if FindHolding(list, h.ID) != nil {
 			continue
 		}
 		if delete(l.holders[h.ID], node); len(l.holders[h.ID]) == 0 {
@@ -90,11 +90,12 @@ func sortHoldings(list []Holding) []Holding {
 }
 
 func holdsName(list []Holding, id, name string) bool {
-	h := findHolding(list, id)
+	h := FindHolding(list, id)
 	return h != nil && slices.Contains(h.Names, name)
 }
 
-func findHolding(list []Holding, id string) *Holding {
+// FindHolding returns the image with the ID from a list sorted by ID, or nil.
+func FindHolding(list []Holding, id string) *Holding {
 	if at, ok := slices.BinarySearchFunc(list, id, byID); ok {
 		return &list[at]
 	}
@@ -103,8 +104,9 @@ func findHolding(list []Holding, id string) *Holding {
 
 func byID(h Holding, id string) int { return cmp.Compare(h.ID, id) }
 
-// holding returns the node's copy of an image, or nil.
-func (n *Node) holding(id string) *Holding { return findHolding(n.Observed.Images, id) }
+// Holding returns the node's copy of the image with the ID, as it was last seen, or
+// nil.
+func (n *Node) Holding(id string) *Holding { return FindHolding(n.Observed.Images, id) }
 
 // HasImage says whether the node was last seen to have the image with the ID.
-func (n *Node) HasImage(id string) bool { return n.holding(id) != nil }
+func (n *Node) HasImage(id string) bool { return n.Holding(id) != nil }

@@ -23,6 +23,8 @@ type Image struct {
 	Created time.Time `json:"created"` // the leader's time of the name
 	// Claim names the request that is making it; empty once it is made.
 	Claim string `json:"claim,omitempty"`
+	// Commit is the claim's.
+	Commit bool `json:"commit,omitempty"`
 	// Index is the place in the log at which the name was taken. It tells two images
 	// that had one name after another apart.
 	Index uint64 `json:"index,omitempty"`
@@ -61,6 +63,8 @@ type Removal struct {
 	Index uint64 `json:"index"` // its place in the log
 	// Nodes had the image and have not shown since that they did it; sorted.
 	Nodes []string `json:"nodes"`
+	// Force says that containers made from the image do not keep the name.
+	Force bool `json:"force,omitempty"`
 }
 
 // digestName is what no repository may be called: "sha256:…" is an ID.
@@ -98,7 +102,8 @@ func exactName(text string) bool {
 	return ok && name == text
 }
 
-func short(id string) string {
+// Short is an ID as people see it.
+func Short(id string) string {
 	id = strings.TrimPrefix(id, "sha256:")
 	return id[:min(12, len(id))]
 }

@@ -31,7 +31,7 @@ func withImages(t testing.TB, l *Ledger) {
 		{Merge: &Merge{Node: "n1", Images: []Image{{Name: "debian:12", ID: "sha256:d1", Layers: layers[:1]}, {Name: "debian:old", ID: "sha256:d1"}}}},
 		{ID: "r3", Claim: &Claim{Claim: "c", Name: "making:1", Node: "n1", Owner: "alice"}},
 		{ID: "r4", NameImage: &NameImage{Image: Image{Name: "web:1", ID: "sha256:e1", Node: "n1", Owner: "bob", Layers: layers}}},
-		{Unname: &Unname{Name: "debian:old", ID: "sha256:d1"}},
+		{Unname: &Unname{Name: "debian:old", ID: "sha256:d1", Force: true}},
 		{Evict: &Evict{Node: "n2", ID: "sha256:d1"}},
 	} {
 		must(t, l, c)
@@ -250,6 +250,17 @@ func TestWhatIsUnknownOfLayersIsNotMissed(t *testing.T) {
 	}{{"sha256:e1", "n1", 0}, {"sha256:e1", "n2", 40}, {"sha256:e1", "n9", 40}, {"sha256:unknown", "n1", 0}} {
 		if got := l.Missing(c.id)(c.node); got != c.want {
 			t.Errorf("%s on %s: got %d, want %d", c.id, c.node, got, c.want)
+		}
+	}
+}
+
+func TestAnImageOfUnknownLayersIsMissedWithAllThatItsHolderCounts(t *testing.T) {
+	l := twoHosts(t)
+	must(t, l, Command{Observe: &Observe{Node: "n1", Images: []Holding{{ID: "sha256:a", Names: []string{"web:1"}, Size: 70}}}})
+	must(t, l, Command{Merge: &Merge{Node: "n1", Images: []Image{{Name: "web:1", ID: "sha256:a"}}}})
+	for node, want := range map[string]int64{"n1": 0, "n2": 70} {
+		if got := l.Missing("sha256:a")(node); got != want {
+			t.Errorf("on %s: got %d, want %d", node, got, want)
 		}
 	}
 }

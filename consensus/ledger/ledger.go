@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"ddocker/sched"
@@ -83,15 +84,21 @@ func New() *Ledger {
 
 // Apply carries out the command of one log entry. Index is the entry's place in
 // the log and at the leader's time when it was appended. Bytes that are no
-// command of a known version are refused and change nothing.
+// command are refused and change nothing but the index. An entry of a newer version
+// than this ledger reads does not even change that: it is refused as Newer, and
+// whoever goes on to the next entry is no replica any more.
 func (l *Ledger) Apply(index uint64, at time.Time, data []byte) Result {
-	l.index = index
 	var c Command
-	if err := json.Unmarshal(data, &c); err != nil {
+	err := json.Unmarshal(data, &c)
+	if c.Version > Version {
+		return Result{Refusal: newer("an entry of the log", c.Version)}
+	}
+	l.index = index
+	if err != nil {
 		return refuse(Invalid, "the log entry is no command: %v", err)
 	}
-	if c.Version < 1 || c.Version > Version {
-		return refuse(Invalid, "the command has version %d, this node knows up to %d: upgrade ddocker on it", c.Version, Version)
+	if c.Version < 1 {
+		return refuse(Invalid, "the command has version %d, which no ddocker wrote", c.Version)
 	}
 	if m, ok := l.memos.byID[c.ID]; ok && c.ID != "" {
 		return l.recall(m)
@@ -101,6 +108,11 @@ func (l *Ledger) Apply(index uint64, at time.Time, data []byte) Result {
 		l.memos.add(newMemo(c.ID, result))
 	}
 	return result
+}
+
+// newer refuses what a newer ddocker wrote.
+func newer(what string, version int) *Refusal {
+	return &Refusal{Newer, fmt.Sprintf("%s has version %d, and this ddocker reads up to %d: upgrade ddocker on this machine", what, version, Version)}
 }
 
 func (l *Ledger) apply(c *Command, at time.Time) Result {

@@ -3,7 +3,9 @@ package ledger
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -180,11 +182,37 @@ func TestCommandsThatMakeNoSenseAreRefusedAndChangeNothing(t *testing.T) {
 	}
 }
 
-func TestEntriesOfAnotherVersionAreRefused(t *testing.T) {
-	for _, entry := range []string{"", "null", "[]", "{", `{"v":0,"release":{}}`, `{"v":3,"release":{}}`, `{"v":-1}`, `{"v":1}`} {
-		if r := New().Apply(1, start(), []byte(entry)); r.Refusal == nil || r.Refusal.Code != Invalid {
+func TestEntriesThatAreNoCommandsAreRefusedAndPassed(t *testing.T) {
+	for _, entry := range []string{"", "null", "[]", "{", `{"v":0,"release":{}}`, `{"v":-1}`, `{"v":1}`} {
+		l := New()
+		if r := l.Apply(1, start(), []byte(entry)); r.Refusal == nil || r.Refusal.Code != Invalid || l.Index() != 1 {
+			t.Errorf("%q: got %+v at index %d", entry, r, l.Index())
+		}
+	}
+}
+
+func TestAnEntryOfANewerVersionIsNotPassed(t *testing.T) {
+	for _, entry := range []string{`{"v":3,"release":{"placement":"p1"}}`, `{"v":3,"reserve":"in another way"}`, `{"v":99}`} {
+		l := twoHosts(t)
+		before := saved(t, l)
+		r := l.Apply(l.Index()+1, start(), []byte(entry))
+		if r.Refusal == nil || r.Refusal.Code != Newer || !strings.Contains(r.Refusal.Message, "upgrade ddocker") {
 			t.Errorf("%q: got %+v", entry, r)
 		}
+		if !bytes.Equal(saved(t, l), before) {
+			t.Errorf("%q changed the state", entry)
+		}
+	}
+}
+
+func TestASnapshotOfANewerVersionIsToldFromADamagedOne(t *testing.T) {
+	err := New().Restore(strings.NewReader(`{"v":3}`))
+	if refusal := (*Refusal)(nil); !errors.As(err, &refusal) || refusal.Code != Newer {
+		t.Errorf("newer: %v", err)
+	}
+	err = New().Restore(strings.NewReader(`{"v":2,"images":-1}`))
+	if refusal := (*Refusal)(nil); err == nil || errors.As(err, &refusal) {
+		t.Errorf("damaged: %v", err)
 	}
 }
 

@@ -44,8 +44,8 @@ func (l *Ledger) mergeable(n *Node, i *Image) bool {
 	if old != nil && (old.ID != i.ID || len(old.Layers) > 0) {
 		return false
 	}
-	h := n.holding(i.ID)
-	return exactName(i.Name) && h != nil && slices.Contains(h.Names, i.Name) && !l.removing(n.Node, i.Name, i.ID)
+	h := n.Holding(i.ID)
+	return exactName(i.Name) && h != nil && slices.Contains(h.Names, i.Name) && !l.Removing(n.Node, i.Name, i.ID)
 }
 
 // setImage stands a name in the ledger. What is known of it already is kept.
@@ -54,7 +54,7 @@ func (l *Ledger) setImage(i Image, at time.Time) *Image {
 	if old != nil && old.ID == i.ID {
 		i = *old
 	} else {
-		i.Claim, i.Created, i.Index, i.Layers = "", at.UTC(), l.index, nil
+		i.Claim, i.Commit, i.Created, i.Index, i.Layers = "", false, at.UTC(), l.index, nil
 		if old != nil { // the claim
 			i.Owner, i.Node, i.Index = cmp.Or(i.Owner, old.Owner), cmp.Or(i.Node, old.Node), old.Index
 		}
@@ -93,10 +93,10 @@ func (l *Ledger) unname(c *Unname) Result {
 	}
 	if len(l.named[c.ID]) == 1 && !c.Force {
 		if user := l.ImageUser(c.ID); user != "" {
-			return refuse(Conflict, "conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s", c.Name, user, short(c.ID))
+			return refuse(Conflict, "conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s", c.Name, user, Short(c.ID))
 		}
 	}
-	l.addRemoval(Removal{Name: c.Name, ID: c.ID, Index: l.index, Nodes: l.mayHave(c.ID)})
+	l.addRemoval(Removal{Name: c.Name, ID: c.ID, Index: l.index, Nodes: l.mayHave(c.ID), Force: c.Force})
 	l.dropName(i)
 	return Result{}
 }

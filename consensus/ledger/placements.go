@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -110,7 +111,7 @@ func (l *Ledger) confirm(c *Confirm) Result {
 		return refuse(Unknown, "placement %s has been released", c.Placement)
 	}
 	p := *old
-	p.Container = c.Container
+	p.Container, p.ImageID = c.Container, cmp.Or(c.ImageID, p.ImageID)
 	return l.replace(&p)
 }
 

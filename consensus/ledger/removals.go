@@ -33,8 +33,8 @@ func (r *Removal) has(node string) bool {
 	return ok
 }
 
-// removing says whether the node has yet to take the name from the image.
-func (l *Ledger) removing(node, name, id string) bool {
+// Removing says whether the node has yet to take the name from the image.
+func (l *Ledger) Removing(node, name, id string) bool {
 	return slices.ContainsFunc(l.removals, func(r Removal) bool { return r.Name == name && r.ID == id && r.has(node) })
 }
 

@@ -42,3 +42,19 @@ func TestResolveFindsTheContainerThatAPersonMeans(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyANameIsCutFromItsHost(t *testing.T) {
+	for ref, want := range map[string][2]string{
+		"web:1@gpu1":                   {"web:1", "gpu1"},
+		"reg:5000/web@gpu1":            {"reg:5000/web", "gpu1"},
+		"web@":                         {"web", ""},
+		"web:1":                        {"web:1", ""},
+		"web@" + digest("a"):           {"web@" + digest("a"), ""},
+		"web@" + digest("a") + "@gpu1": {"web@" + digest("a"), "gpu1"},
+	} {
+		name, host, ok := CutHost(ref)
+		if name != want[0] || host != want[1] || ok != (want[0] != ref) {
+			t.Errorf("%q: got %q, %q, %v", ref, name, host, ok)
+		}
+	}
+}

@@ -11,15 +11,19 @@ import (
 
 // Restore replaces the ledger's state by a snapshot's. On an error the state is
 // as it was. What a snapshot claims of itself is not believed: a damaged one is
-// refused, and costs no more memory than the bytes it has.
+// refused, and costs no more memory than the bytes it has. The error for one of a newer
+// version wraps a Refusal of code Newer.
 func (l *Ledger) Restore(r io.Reader) error {
 	in := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
 	var h head
 	if err := in.Decode(&h); err != nil {
 		return fmt.Errorf("read ledger snapshot: %w", err)
 	}
-	if h.Version < 1 || h.Version > Version {
-		return fmt.Errorf("read ledger snapshot: it has version %d, this node knows up to %d: upgrade ddocker on it", h.Version, Version)
+	if h.Version > Version {
+		return fmt.Errorf("read ledger snapshot: %w", newer("it", h.Version))
+	}
+	if h.Version < 1 {
+		return errors.New("read ledger snapshot: it has no version")
 	}
 	fresh := New()
 	if err := fresh.readHead(&h); err != nil {

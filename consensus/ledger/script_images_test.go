@@ -13,7 +13,7 @@ func imageID(digits string) string {
 func (a args) imageCommand(verb string, c *Command) {
 	switch verb {
 	case "claim":
-		c.Claim = &Claim{Claim: a.word(0), Name: a.word(1), Node: a.key("on"), Owner: a.key("owner")}
+		c.Claim = &Claim{Claim: a.word(0), Name: a.word(1), Node: a.key("on"), Owner: a.key("owner"), Commit: a.has("commit")}
 	case "unclaim":
 		c.Unclaim = &Unclaim{a.word(0)}
 	case "name":
@@ -28,7 +28,7 @@ func (a args) imageCommand(verb string, c *Command) {
 			}
 		}
 	case "unname":
-		c.Unname = &Unname{Name: a.word(0), ID: imageID(a.word(1)), Force: len(a.words) > 2 && a.word(2) == "force"}
+		c.Unname = &Unname{Name: a.word(0), ID: imageID(a.word(1)), Force: a.has("force")}
 	case "evict":
 		c.Evict = &Evict{a.word(0), imageID(a.word(1))}
 	default:

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,13 +17,13 @@ import (
 //	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
 //	observe NODE [closed=WORD] [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
 //	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE]
-//	confirm PLACEMENT CONTAINER
+//	confirm PLACEMENT CONTAINER [from=IMAGE]
 //	release PLACEMENT [expired]
 //	rename PLACEMENT NAME
 //	configure [buffer=CORES:MEMORY] [start=PORT] [replicas=N] [disk=PERCENT]
 //	token HASH USES MINUTES
 //	use HASH
-//	claim CLAIM NAME on=NODE [owner=WORD]
+//	claim CLAIM NAME on=NODE [owner=WORD] [commit]
 //	unclaim CLAIM
 //	name NAME IMAGE [on=NODE] [claim=CLAIM] [owner=WORD] [layers=CHAIN:SIZE[,…]]
 //	merge NODE has=IMAGE[,NAME…]… [layers=CHAIN:SIZE[,…]]
@@ -141,9 +142,9 @@ func (a args) command(verb string) Command {
 			c.Reserve.Image, c.Reserve.ImageID = a.key("from")[:at], imageID(a.key("from")[at+1:])
 		}
 	case "confirm":
-		c.Confirm = &Confirm{a.word(0), a.word(1)}
+		c.Confirm = &Confirm{a.word(0), a.word(1), imageID(a.key("from"))}
 	case "release":
-		c.Release = &Release{a.word(0), len(a.words) > 1 && a.word(1) == "expired"}
+		c.Release = &Release{a.word(0), a.has("expired")}
 	case "rename":
 		c.Rename = &Rename{a.word(0), a.word(1)}
 	case "configure":
@@ -219,6 +220,8 @@ func (a args) settings() *settings.Settings {
 	set.ImageReplicas, set.ImageDisk = int(a.number(a.key("replicas"))), int(a.number(a.key("disk")))
 	return &set
 }
+
+func (a args) has(word string) bool { return slices.Contains(a.words, word) }
 
 func (a args) word(i int) string {
 	a.t.Helper()

@@ -32,7 +32,7 @@ func (l *Ledger) Namesakes(node string) map[string]string {
 	for _, h := range n.Observed.Images {
 		for _, name := range h.Names {
 			i := l.images[name]
-			if i != nil && i.ID != "" && i.ID != h.ID && !l.removing(node, name, h.ID) {
+			if i != nil && i.ID != "" && i.ID != h.ID && !l.Removing(node, name, h.ID) {
 				other[name] = h.ID
 			}
 		}
@@ -101,12 +101,18 @@ func (l *Ledger) layers(id string) []Layer {
 }
 
 // Missing returns a function that tells how many bytes of the image a node lacks,
-// as far as layers are known of what it has. It is good while the ledger is lent.
+// as far as layers are known of what it has: all that some node counts, where those
+// of the image are not. It is good while the ledger is lent.
 func (l *Ledger) Missing(id string) func(node string) int64 {
 	layers := l.layers(id)
 	var whole int64
 	for _, x := range layers {
 		whole += x.Size
+	}
+	if len(layers) == 0 {
+		for node := range l.holders[id] {
+			whole = max(whole, l.nodes[node].Holding(id).Size)
+		}
 	}
 	most := map[string]int64{} // bytes that a node has of another image, by node
 	for other := range l.named {
@@ -118,7 +124,12 @@ func (l *Ledger) Missing(id string) func(node string) int64 {
 			most[node] = max(most[node], bytes)
 		}
 	}
-	return func(node string) int64 { return whole - most[node] }
+	return func(node string) int64 {
+		if l.holders[id][node] {
+			return 0
+		}
+		return whole - most[node]
+	}
 }
 
 // common sums up the layers that both begin with.
