@@ -1,5 +1,6 @@
 # make demo    three hosts on this machine, a cluster out of them, something to play with
 # make test    everything, real engines included; installs what it needs
+# make test-engines  images between engines of several ages; builds the newer ones first, for minutes
 # make check   formatting, vet, staticcheck, the house rules
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,8 +13,9 @@ export DDOCKER_BIN := $(CURDIR)/bin/ddocker
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX  ?= /usr/local
 LAB     := test/lab/lab.sh
+ENGINES ?= $(CURDIR)/bin/engines
 
-.PHONY: build tools check test bench demo demo-down install man clean
+.PHONY: build tools check test test-engines bench demo demo-down install man clean
 
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ddocker .
@@ -26,6 +28,7 @@ check: tools
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags engines ./test/engines
 	go test -count=1 -run '^TestHouse' .
 
 # The tests of the engine room get an engine of a lab of their own; the others raise theirs.
@@ -33,6 +36,10 @@ check: tools
 test: export CI := 1
 test: tools
 	test/lab/with-engine.sh go test -race -timeout 15m ./...
+
+test-engines: tools
+	test/engines/build.sh $(ENGINES)
+	DDOCKER_ENGINES=$(ENGINES) go test -tags engines -count=1 -timeout 15m ./test/engines
 
 bench: tools
 	go run ./test/bench

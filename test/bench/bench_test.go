@@ -1,8 +1,14 @@
 package main
 
 import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -76,5 +82,84 @@ func TestCrowdedStopsAtTheFirstFault(t *testing.T) {
 	})
 	if !errors.Is(err, broken) {
 		t.Errorf("crowded says %v", err)
+	}
+}
+
+func TestAPictureHoldsTheLayersThatItNames(t *testing.T) {
+	lower, err := newLayer(1, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upper, err := newLayer(2, 1_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := picture{"a:b", []layer{lower, upper}}
+	for held, want := range []int{4, 3, 2} {
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(p.archive(w, held)) }()
+		if n := entries(t, r); n != want {
+			t.Errorf("with %d held layers there are %d files, not %d", held, n, want)
+		}
+	}
+	if lower.diffID == upper.diffID || p.moved() != lower.moved+upper.moved || lower.moved < 100_000 {
+		t.Errorf("layers %+v of %d bytes", p.layers, p.moved())
+	}
+}
+
+// entries counts the files of an archive and holds its layers to their names.
+func entries(t *testing.T, archive io.Reader) (n int) {
+	files := tar.NewReader(archive)
+	for {
+		head, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		text, err := io.ReadAll(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, ok := strings.CutSuffix(head.Name, ".tar"); ok && name != fmt.Sprintf("%x", sha256.Sum256(text)) {
+			t.Errorf("%s holds something else", head.Name)
+		} else if !ok && !json.Valid(text) {
+			t.Errorf("%s is no JSON", head.Name)
+		}
+	}
+}
+
+func TestAnErrorAmongTheMessagesIsAnError(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"status":"a"}{"stream":"b"}`:                        "<nil>",
+		`{"status":"a"}{"error":"no room"}{"error":"second"}`: "no room",
+		`{"status":`: "unexpected EOF",
+	} {
+		if err := outcome(strings.NewReader(text)); fmt.Sprint(err) != want {
+			t.Errorf("%s is %v", text, err)
+		}
+	}
+}
+
+func TestAProcessIsMeasured(t *testing.T) {
+	self := fmt.Sprint(os.Getpid())
+	if pid, err := processWith(os.Args[0]); err != nil || pid != self {
+		t.Errorf("this is process %s, not %s: %v", self, pid, err)
+	}
+	if _, err := processWith("no", "such words"); err == nil {
+		t.Error("a process is found that nobody started")
+	}
+	if err := forgetPeak(self); err != nil {
+		t.Error(err)
+	}
+	for _, field := range []string{"VmRSS", "VmHWM"} {
+		if n, err := memory(self, field); err != nil || n < 1<<20 {
+			t.Errorf("%s is %d bytes: %v", field, n, err)
+		}
+	}
+	if _, err := memory(self, "VmNone"); err == nil {
+		t.Error("VmNone is told")
 	}
 }

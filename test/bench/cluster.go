@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -137,23 +138,13 @@ func leaderFirst(ctx context.Context, agents []*site) error {
 type node struct{ Name, State, Role, Reason string }
 
 func (s *site) nodes(ctx context.Context) (map[string]node, error) {
-	h := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", s.socket)
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/ddocker/nodes", nil)
+	body, err := s.ask(ctx, http.MethodGet, "/ddocker/nodes", nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := h.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
+	defer body.Close()
 	var list []node
-	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
+	if err := json.NewDecoder(body).Decode(&list); err != nil {
 		return nil, fmt.Errorf("read the nodes: %w", err)
 	}
 	nodes := map[string]node{}
@@ -161,4 +152,23 @@ func (s *site) nodes(ctx context.Context) (map[string]node, error) {
 		nodes[n.Name] = n
 	}
 	return nodes, nil
+}
+
+// ask sends a request that Docker's client does not know and returns the answer's
+// body, which the caller closes.
+func (s *site) ask(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+client.DummyHost+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.HTTPClient().Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	return nil, errors.Join(fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, text), err)
 }

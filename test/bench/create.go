@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// image is what the lab's engines have.
-const image = "busybox:latest"
+// busybox is what the lab's engines have.
+const busybox = "busybox:latest"
 
 // sleeper is the container that all sides make. With a host it is made there.
 func sleeper(host string) *container.Config {
-	c := &container.Config{Image: image, Cmd: []string{"sleep", "100000"}, Labels: map[string]string{}}
+	c := &container.Config{Image: busybox, Cmd: []string{"sleep", "100000"}, Labels: map[string]string{}}
 	if host != "" {
 		c.Labels["ddocker.node"] = host
 	}

@@ -66,7 +66,7 @@ func (l *loopback) socket(name string) string     { return l.path(name, "sock") 
 
 func (l *loopback) serveEngine(ctx context.Context, name string) error {
 	twin := enginetest.New(enginetest.Config{Name: name, NCPU: 16, Memory: 64 << 30})
-	twin.AddImage(image)
+	twin.AddImage(busybox)
 	ln, err := net.Listen("unix", l.path(name, "engine"))
 	if err != nil {
 		return err

@@ -69,12 +69,13 @@ const (
 	rowMany   = "many"
 	rowList   = "list"
 	rowBurst  = "burst"
+	rowImage  = "image"
 	rowSwarm  = "swarm"
 	rowPlace  = "place"
 	rowPick   = "pick"
 )
 
-var everything = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowSwarm, rowPlace, rowPick}
+var everything = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowImage, rowSwarm, rowPlace, rowPick}
 
 func (b *bench) wants(row string) bool { return slices.Contains(b.want, row) }
 
@@ -94,7 +95,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(everything[:6], b.wants) {
+	if slices.ContainsFunc(everything[:7], b.wants) {
 		if err := b.onLab(ctx); err != nil {
 			return err
 		}
@@ -139,7 +140,7 @@ func (b *bench) onLab(ctx context.Context) (err error) {
 		measure func(context.Context, *cluster) error
 	}{
 		{rowRest, b.rest}, {rowCreate, b.create}, {rowMany, b.many},
-		{rowList, b.list}, {rowBurst, b.burst}, {rowSwarm, b.swarm},
+		{rowList, b.list}, {rowBurst, b.burst}, {rowImage, b.images}, {rowSwarm, b.swarm},
 	} {
 		if !b.wants(part.row) {
 			continue

@@ -32,7 +32,7 @@ func (b *bench) swarm(ctx context.Context, c *cluster) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disband(ctx, s)) }()
-	local, err := s[0].ImageInspect(ctx, image)
+	local, err := s[0].ImageInspect(ctx, busybox)
 	if err != nil {
 		return err
 	}

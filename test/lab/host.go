@@ -103,7 +103,10 @@ func (h *Host) AgentLog() string {
 // Cut unplugs the host's cable.
 func (h *Host) Cut(t testing.TB) { t.Helper(); h.lab.must(t, "cut", h.number) }
 
-// Mend plugs the host's cable in again.
+// Slow lets no more than rate, such as "400mbit", come into the host.
+func (h *Host) Slow(t testing.TB, rate string) { t.Helper(); h.lab.must(t, "slow", h.number, rate) }
+
+// Mend plugs the host's cable in again and undoes Slow.
 func (h *Host) Mend(t testing.TB) { t.Helper(); h.lab.must(t, "mend", h.number) }
 
 // Move gives the host another address in the lab's network, which ends in last.

@@ -49,10 +49,15 @@ type Lab struct {
 // Raise raises n hosts with an engine and the image busybox:latest each, in a free
 // directory and network. It blocks until they answer, which the script bounds; the
 // caller owes a Down.
-func Raise(n int) (*Lab, error) {
+//
+// Hosts have this machine's engine, or one of engines: "h2=/DIR:overlay2" gives the
+// second host what test/engines/build.sh made in that directory, with layers in
+// overlay2; "h2=/DIR:containerd" the same engine with them in containerd.
+func Raise(n int, engines ...string) (*Lab, error) {
 	_, self, _, _ := runtime.Caller(0)
 	l := &Lab{script: filepath.Join(filepath.Dir(self), "lab.sh")}
 	l.held = exec.Command(l.script, "hold", fmt.Sprint(n))
+	l.held.Env = append(os.Environ(), "DDOCKER_LAB_ENGINES="+strings.Join(engines, " "))
 	l.held.Stderr = os.Stderr
 	leash, err := l.held.StdinPipe()
 	if err != nil {
@@ -78,9 +83,9 @@ func Raise(n int) (*Lab, error) {
 }
 
 // Up raises n hosts for one test, which fails when it cannot; they go down with it.
-func Up(t testing.TB, n int) *Lab {
+func Up(t testing.TB, n int, engines ...string) *Lab {
 	t.Helper()
-	l, err := Raise(n)
+	l, err := Raise(n, engines...)
 	if err != nil {
 		t.Fatal(err)
 	}

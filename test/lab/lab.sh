@@ -10,6 +10,7 @@
 #   lab.sh exec I CMD…     run CMD on host I: its network and host name, DOCKER_HOST
 #                          set to its engine and DDOCKER_HOST to its agent
 #   lab.sh cut I | mend I  unplug host I's cable | plug it in again
+#   lab.sh slow I RATE     let no more than RATE (400mbit) come into host I, until mend
 #   lab.sh split I J       drop all traffic between hosts I and J, both ways
 #   lab.sh join I J        undo split
 #   lab.sh move I N        give host I the address 10.88.0.N
@@ -20,9 +21,14 @@
 #                          directory, down when standard input ends: it cannot be left behind
 #
 # DDOCKER_LAB is the directory (/tmp/ddocker-lab), DDOCKER_LAB_NET the network
-# (10.88.0), DDOCKER_BIN the program (bin/ddocker). Needs root, and what install.sh
-# installs. A host is one process, "init", that holds its namespaces; when it is
-# killed, the kernel ends every process and mount of that host with it.
+# (10.88.0), DDOCKER_BIN the program (bin/ddocker). DDOCKER_LAB_ENGINES gives hosts
+# another engine than this machine's, each with one of the two image stores:
+# "h2=DIR:overlay2 h3=DIR:containerd", DIR as test/engines/build.sh makes it.
+# DDOCKER_LAB_DISKS gives engines a small disk, in memory: "h2=200m".
+#
+# It needs root, and what install.sh installs. A host is one process, "init", that
+# holds its namespaces; when it is killed, the kernel ends every process and mount of
+# that host with it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -125,14 +131,33 @@ up() {
     [ -e "$lab/h$i/init" ] && continue
     box "h$i"
     plug "$i"
-    echo '{}' >"$lab/h$i/daemon.json"
-    daemon "$i" dockerd dockerd --config-file "$lab/h$i/daemon.json" --host "$(engine "$i")" \
-      --data-root "$lab/h$i/data" --exec-root "$lab/h$i/exec" --pidfile "$lab/h$i/exec/dockerd.pid" \
-      --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$tag-h$i"
+    start_engine "$i"
   done
   for i in $(seq 1 "$1"); do
     await "the engine of h$i" docker -H "$(engine "$i")" version || { tail -5 "$lab/h$i/dockerd.log" >&2; exit 1; }
   done
+}
+
+# start_engine I: this machine's, or the one that DDOCKER_LAB_ENGINES has for the host.
+start_engine() {
+  local dir=$lab/h$1 path=$PATH config='{}' other snapshots
+  for other in ${DDOCKER_LAB_ENGINES:-}; do
+    case $other in
+      "h$1="/*:overlay2) snapshots=false ;;
+      "h$1="/*:containerd) snapshots=true ;;
+      "h$1="*) die "$other: want h$1=/DIR:overlay2 or h$1=/DIR:containerd" ;;
+      *) continue ;;
+    esac
+    other=${other#*=}
+    path=${other%:*}:$PATH
+    [ -x "${other%:*}/dockerd" ] || die "${other%:*}/dockerd is missing: test/engines/build.sh ${other%:*}"
+    config='{"features": {"containerd-snapshotter": '$snapshots'}, "userland-proxy": false, "seccomp-profile": "unconfined"}'
+  done
+  echo "$config" >"$dir/daemon.json"
+  small_disk "$1"
+  daemon "$1" dockerd env PATH="$path" dockerd --config-file "$dir/daemon.json" --host "$(engine "$1")" \
+    --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/exec/dockerd.pid" \
+    --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$tag-h$1"
 }
 
 # Every host sees all cores of this machine, so the types are small and nothing is held back.
@@ -218,7 +243,7 @@ bare() { # host I as it was after up and image
     awk '$1 != "busybox:latest" {print $1 ~ /<none>/ ? $2 : $1}' | xargs -r $d rmi -f >/dev/null
   $d image inspect busybox:latest >/dev/null 2>&1 || $d load -qi "$lab/busybox.tar" >/dev/null
   in_net "h$1" iptables -F INPUT
-  in_net switch ip link set "v$1" up
+  mend "$1"
   [ "$(address "$1")" = "$net.$1" ] || move "$1" "$1"
   rm -rf "$lab/h$1/state" "$lab/h$1/agent.pid" "$lab/h$1/ddocker.sock"
   : >"$lab/h$1/agent.log"
@@ -277,6 +302,21 @@ hold() {
   cat >/dev/null
 }
 
+slow() { in_net switch tc qdisc replace dev "v$1" root tbf rate "$2" burst 128kb latency 50ms; }
+mend() {
+  in_net switch tc qdisc del dev "v$1" root 2>/dev/null || true # it may be at full speed
+  in_net switch ip link set "v$1" up
+}
+
+small_disk() { # for host I's engine, if DDOCKER_LAB_DISKS has one
+  local disk
+  for disk in ${DDOCKER_LAB_DISKS:-}; do
+    case $disk in "h$1="*) ;; *) continue ;; esac
+    mkdir -p "$lab/h$1/data"
+    in_box "h$1" mount -nt tmpfs -o "size=${disk#*=}" tmpfs "$lab/h$1/data"
+  done
+}
+
 settle
 case "${1:-}" in
   up | agent | move | hold) [ $# -ge 2 ] || die "$1 wants a number"; "$@" ;;
@@ -284,7 +324,8 @@ case "${1:-}" in
   halt) halt "$2" "${3:-TERM}" ;;
   exec) shift; enter "$@" ;;
   cut) in_net switch ip link set "v$2" down ;;
-  mend) in_net switch ip link set "v$2" up ;;
+  mend) mend "$2" ;;
+  slow) slow "$2" "$3" ;;
   split) between "$2" "$3" -I ;;
   join) between "$2" "$3" -D ;;
   engine) signal "$2" dockerd "$3" ;;

@@ -97,6 +97,12 @@ func TestDownLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAnEngineThatIsNotThereIsMissed(t *testing.T) {
+	if l, err := lab.Raise(1, "h1=/no/where:overlay2"); err == nil {
+		t.Errorf("a lab without its engine is up (%v)", l.Down())
+	}
+}
+
 func TestPollReturnsTheLastErrorWhenTimeIsUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Millisecond)
 	defer cancel()
