@@ -63,7 +63,7 @@ type Commit struct {
 	Body           []byte
 }
 
-// Config is what the API stands on. All fields are needed.
+// Config is what the API stands on. All fields are needed where nothing else is said.
 type Config struct {
 	// Self is this node's ID, Name what people call it, Version ddocker's own.
 	Self, Name, Version string
@@ -74,6 +74,9 @@ type Config struct {
 	Engine              *engine.Engine
 	// EngineImage returns what this engine calls the image with the cluster's ID.
 	EngineImage func(ctx context.Context, id string) string
+	// ClusterImage undoes EngineImage: the ID itself where the engine does not have
+	// the image or does not tell. Nil: the two are the same.
+	ClusterImage func(ctx context.Context, id string) string
 	// Peer carries requests to another node's Local; the host of the URL is not
 	// looked at. An error of it means that the node was not reached or broke off.
 	Peer func(node string) http.RoundTripper

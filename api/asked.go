@@ -16,8 +16,8 @@ var twoStep = regexp.MustCompile(`^(Docker-Client|ddocker)/[0-9]`)
 func pulls(r *http.Request) bool { return twoStep.MatchString(r.UserAgent()) }
 
 const (
-	// pullSoon is how long a name is remembered that somebody was told to pull,
-	// retrySoon how long the create that is to be asked again after the pull.
+	// pullSoon is how long a name is remembered that somebody was told to pull, or
+	// has pulled, retrySoon how long the create that is to be asked again after the pull.
 	pullSoon  = 10 * time.Minute
 	retrySoon = time.Hour
 	// maxAsked bounds what is remembered.
@@ -37,8 +37,11 @@ type told struct {
 	till time.Time
 }
 
-// pullKey and retryKey are what is remembered of a name and of a create.
+// pullKey, pulledKey and retryKey are what is remembered of a name that somebody
+// was told to pull, of one that was pulled, and of a create.
 func pullKey(name string) string { return "pull " + name }
+
+func pulledKey(name string) string { return "pulled " + name }
 
 func retryKey(name string, body []byte) string {
 	sum := sha256.Sum256(body)

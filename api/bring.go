@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"ddocker/consensus/ledger"
 	"ddocker/image"
 )
 
@@ -34,7 +35,7 @@ func (a *API) bring(ctx context.Context, node, id, name string, report func(imag
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := fmt.Errorf("host %s fell silent while it brought image %s", a.hosts.name(node), shortID(id))
+	silence := fmt.Errorf("host %s fell silent while it brought image %s", a.hosts.name(node), ledger.Short(id))
 	watchdog := time.AfterFunc(bringSilence, func() { cancel(silence) })
 	defer watchdog.Stop()
 	err := a.bringThere(ctx, node, url.Values{"id": {id}, "name": {name}}, func(p image.Progress) {
@@ -78,7 +79,7 @@ func (a *API) bringThere(ctx context.Context, node string, query url.Values, hea
 		}
 		heard(line.Progress)
 	}
-	return fmt.Errorf("host %s broke off while it brought image %s: %w", a.hosts.name(node), shortID(query.Get("id")), errors.Join(errBrokeOff, lines.Err()))
+	return fmt.Errorf("host %s broke off while it brought image %s: %w", a.hosts.name(node), ledger.Short(query.Get("id")), errors.Join(errBrokeOff, lines.Err()))
 }
 
 var errBrokeOff = errors.New("the connection ended")

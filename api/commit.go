@@ -36,7 +36,7 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 			fail(w, http.StatusBadRequest, "%s", err)
 			return
 		}
-		if claim, index, err = a.claim(c, name, t.Node); err != nil {
+		if claim, index, err = a.claim(c, ledger.Claim{Name: name, Node: t.Node, Commit: true}); err != nil {
 			failWith(w, err)
 			return
 		}

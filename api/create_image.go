@@ -9,9 +9,13 @@ import (
 	"ddocker/identity"
 )
 
-// slowest is the speed in bytes a second above which an image is worth waiting
-// for within a create.
-const slowest = 1 << 20
+const (
+	// slowest is the speed in bytes a second above which an image is worth waiting
+	// for within a create.
+	slowest = 1 << 20
+	// quick is how many bytes come so soon that nobody has to see them come.
+	quick = 16 << 20
+)
 
 // chooseImage finds out which image the create means. One that the ledger does
 // not know is left for the hosts to be asked for.
@@ -22,7 +26,7 @@ func (a *API) chooseImage(c *call, o *order) error {
 		return err
 	}
 	o.reserve.ImageID = found.ID
-	if _, local := cutHost(o.reserve.Image); pulls(c.Request) && local == "" && (err != nil || found.Name != "") {
+	if _, _, local := ledger.CutHost(o.reserve.Image); pulls(c.Request) && !local && (err != nil || found.Name != "") {
 		o.retry = retryKey(c.URL.Query().Get("name"), o.body)
 	}
 	return nil
@@ -48,18 +52,19 @@ func (a *API) place(ctx context.Context, o *order) (*ledger.Placement, uint64, e
 		return p, index, err
 	case errors.As(err, &refusal) && refusal.Code == ledger.Unknown:
 		a.asked.put(o.retry, "", retrySoon)
-	case err == nil && o.reserve.ImageID != "" && !a.holds(p.Node, p.ImageID):
+	case err == nil && !a.pulledLately(o.reserve.Image) && a.toBring(p) >= quick:
 		return nil, 0, a.sendToPull(ctx, o, p)
 	}
 	return p, index, err
 }
 
-func (a *API) holds(node, id string) (has bool) {
-	a.cfg.Log.View(func(l *ledger.Ledger) {
-		n := l.Node(node)
-		has = n != nil && n.HasImage(id)
-	})
-	return has
+// pulledLately says whether a client was served a pull of the image here. One that
+// pulls before it creates would give up if it was told that there is none.
+func (a *API) pulledLately(ref string) (lately bool) {
+	if name, ok := ledger.ImageName(ref); ok {
+		_, lately = a.asked.get(pulledKey(name))
+	}
+	return lately
 }
 
 // sendToPull gives the place up and tells the client that there is no such image:
@@ -75,12 +80,27 @@ func (a *API) sendToPull(ctx context.Context, o *order, p *ledger.Placement) err
 	return noImage(o.reserve.Image)
 }
 
+// toBring returns how many bytes of the placement's image its host lacks: all that
+// some host counts, where its layers are not known.
+func (a *API) toBring(p *ledger.Placement) (bytes int64) {
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if n := l.Node(p.Node); n == nil || n.HasImage(p.ImageID) {
+			return
+		}
+		for _, name := range l.ImageNames(p.ImageID) {
+			if len(l.Image(name).Layers) > 0 {
+				bytes = l.Missing(p.ImageID)(p.Node)
+				return
+			}
+		}
+		for _, id := range l.ImageHolders(p.ImageID) {
+			bytes = max(bytes, l.Node(id).Holding(p.ImageID).Size)
+		}
+	})
+	return bytes
+}
+
 // bringTime is how long the placement's image may take to come to its host.
-func (a *API) bringTime(p *ledger.Placement) (d time.Duration) {
-	if p.ImageID != "" {
-		a.cfg.Log.View(func(l *ledger.Ledger) {
-			d = time.Duration(l.Missing(p.ImageID)(p.Node)/slowest) * time.Second
-		})
-	}
-	return d
+func (a *API) bringTime(p *ledger.Placement) time.Duration {
+	return time.Duration(a.toBring(p)/slowest) * time.Second
 }

@@ -14,14 +14,6 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-// cutHost splits "name@host", a name on one host alone. A digest is no host.
-func cutHost(ref string) (name, host string) {
-	if at := strings.LastIndexByte(ref, '@'); at >= 0 && !strings.Contains(ref[at:], ":") {
-		return ref[:at], ref[at+1:]
-	}
-	return ref, ""
-}
-
 func noImage(ref string) *ledger.Refusal {
 	return &ledger.Refusal{Code: ledger.Unknown, Message: "No such image: " + ref}
 }
@@ -31,7 +23,7 @@ func noImage(ref string) *ledger.Refusal {
 func (a *API) findImage(ctx context.Context, ref string) (ledger.FoundImage, error) {
 	found, err := a.knownImage(ctx, ref)
 	var refusal *ledger.Refusal
-	if _, local := cutHost(ref); errors.As(err, &refusal) && refusal.Code == ledger.Unknown && local == "" {
+	if _, _, local := ledger.CutHost(ref); errors.As(err, &refusal) && refusal.Code == ledger.Unknown && !local {
 		return a.askImage(ctx, ref, refusal)
 	}
 	return found, err
@@ -40,7 +32,7 @@ func (a *API) findImage(ctx context.Context, ref string) (ledger.FoundImage, err
 // knownImage finds an image in the ledger. Only the newest state may say that
 // there is none.
 func (a *API) knownImage(ctx context.Context, ref string) (ledger.FoundImage, error) {
-	name, _ := cutHost(ref)
+	name, _, _ := ledger.CutHost(ref)
 	if _, err := named.ParseAnyReference(name); err != nil {
 		return ledger.FoundImage{}, invalid("%s", err)
 	}
@@ -59,18 +51,10 @@ func (a *API) imageInLedger(ref string) (found ledger.FoundImage, refusal *ledge
 	return found, refusal
 }
 
-// holding returns the node's copy of the image, an empty one if it has none.
-func holding(n *ledger.Node, id string) ledger.Holding {
-	at := slices.IndexFunc(n.Observed.Images, func(h ledger.Holding) bool { return h.ID == id })
-	if at < 0 {
-		return ledger.Holding{}
-	}
-	return n.Observed.Images[at]
-}
-
-// removing says whether the node has yet to take the name from the image.
-func removing(l *ledger.Ledger, node, id, name string) bool {
-	return slices.ContainsFunc(l.Removals(node), func(r ledger.Removal) bool { return r.ID == id && r.Name == name })
+// calls says whether the node was last seen to have the image by the name.
+func calls(n *ledger.Node, id, name string) bool {
+	h := n.Holding(id)
+	return h != nil && slices.Contains(h.Names, name)
 }
 
 // askImage asks all hosts for an image that the ledger does not know.
@@ -82,7 +66,7 @@ func (a *API) askImage(ctx context.Context, ref string, refusal *ledger.Refusal)
 			continue
 		}
 		removed := false
-		a.cfg.Log.View(func(l *ledger.Ledger) { removed = removing(l, one.id, image.ID, name) })
+		a.cfg.Log.View(func(l *ledger.Ledger) { removed = l.Removing(one.id, name, image.ID) })
 		if !removed {
 			return ledger.FoundImage{ID: image.ID, Node: one.id}, nil
 		}
@@ -94,7 +78,7 @@ func (a *API) askImage(ctx context.Context, ref string, refusal *ledger.Refusal)
 // itself, and the cluster has no name for yet, is published first.
 func (a *API) settledImage(ctx context.Context, ref string) (ledger.FoundImage, error) {
 	found, err := a.findImage(ctx, ref)
-	if _, local := cutHost(ref); err != nil || local != "" || found.Name != "" {
+	if _, _, local := ledger.CutHost(ref); err != nil || local || found.Name != "" {
 		return found, err
 	}
 	node := a.publisher(found, ref)
@@ -120,7 +104,7 @@ func (a *API) publisher(found ledger.FoundImage, ref string) (node string) {
 			node = found.Node
 		}
 		for _, id := range l.ImageHolders(found.ID) {
-			if slices.Contains(holding(l.Node(id), found.ID).Names, name) {
+			if calls(l.Node(id), found.ID, name) {
 				node = id
 			}
 		}
@@ -166,7 +150,7 @@ func calledOn(n *ledger.Node, id string, found ledger.FoundImage) string {
 	switch {
 	case found.Node != "" && found.Node != id, found.Node == "" && (n == nil || !n.HasImage(found.ID)):
 		return ""
-	case found.Name != "" && n != nil && slices.Contains(holding(n, found.ID).Names, found.Name):
+	case found.Name != "" && n != nil && calls(n, found.ID, found.Name):
 		return found.Name
 	}
 	return found.ID

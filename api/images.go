@@ -113,7 +113,7 @@ func (a *API) hasCopy(found ledger.FoundImage, node string) bool {
 // push passes the request to a host that has the image by that name, or, where
 // all of a repository are to be pushed, all of its names.
 func (a *API) push(w http.ResponseWriter, c *call) {
-	repo, host := cutHost(c.ref)
+	repo, host, _ := ledger.CutHost(c.ref)
 	ref, err := named.ParseNormalizedNamed(repo)
 	if err != nil {
 		fail(w, http.StatusBadRequest, "%s", err)

@@ -15,7 +15,7 @@ func TestImageIsAskedOfAHostThatHasIt(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		id := w.hosts[2].twin.AddImage("reg:5000/team/app:1")
 		h := w.hosts[0]
-		for _, ref := range []string{"reg:5000/team/app:1", id, id[:20], shortID(id)} {
+		for _, ref := range []string{"reg:5000/team/app:1", id, id[:20], ledger.Short(id)} {
 			if got := read[struct{ ID string }](w, h.want(http.StatusOK, "", get, "/v1.41/images/"+ref+"/json", "")); got.ID != id {
 				t.Errorf("%s is %s", ref, got.ID)
 			}
@@ -87,7 +87,7 @@ func TestCommitOntoATakenNameSaysWhoseItIs(t *testing.T) {
 		h.create("web", on("n2"))
 		id := w.hosts[2].twin.AddLayered("mine:latest", []byte("mine"))
 		w.settle()
-		h.want(http.StatusConflict, "image mine:latest already exists on host n3, as "+shortID(id), post, "/commit?container=web&repo=mine", "")
+		h.want(http.StatusConflict, "image mine:latest already exists on host n3, as "+ledger.Short(id), post, "/commit?container=web&repo=mine", "")
 		h.want(http.StatusConflict, "already exists on host n1, n2, n3", post, "/commit?container=web&repo=docker.io/library/busybox&tag=latest", "")
 		h.want(http.StatusBadRequest, `invalid image name \"Mine\"`, post, "/commit?container=web&repo=Mine", "")
 		h.want(http.StatusBadRequest, `invalid image name \"mine:a b\"`, post, "/commit?container=web&repo=mine&tag=a%20b", "")

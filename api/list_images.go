@@ -203,10 +203,10 @@ func complete(l *ledger.Ledger, i *listedImage, f filters) bool {
 		i.extra.Replicas = min(max(1, l.Settings().ImageReplicas), len(l.NodeIDs()))
 	}
 	for _, tag := range i.tags {
-		name, on := cutHost(tag)
+		name, on, _ := ledger.CutHost(tag)
 		switch n, other := l.NodeNamed(on), l.Image(name); {
 		case slices.Contains(tags, name):
-		case n != nil && removing(l, n.Node, i.id, name):
+		case n != nil && l.Removing(n.Node, name, i.id):
 		case other != nil && other.ID != "":
 			tags = append(tags, tag)
 		default:
@@ -227,7 +227,7 @@ func complete(l *ledger.Ledger, i *listedImage, f filters) bool {
 
 // matches says whether a name is one of those that a reference filter asks for.
 func matches(tag string, patterns []string) bool {
-	name, _ := cutHost(tag)
+	name, _, _ := ledger.CutHost(tag)
 	ref, err := named.ParseNormalizedNamed(name)
 	return err == nil && slices.ContainsFunc(patterns, func(p string) bool {
 		ok, err := named.FamiliarMatch(p, ref)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ddocker/consensus/ledger"
 	"ddocker/settings"
 )
 
@@ -96,12 +97,12 @@ func TestImagesAreFilteredAsOneHostsAre(t *testing.T) {
 		h.want(http.StatusCreated, "", post, "/commit?container=web&repo=mine&tag=2", "")
 		w.settle()
 		for filter, want := range map[string][]string{
-			`{"dangling":["true"]}`:                     {" on n2"},
-			`{"since":{"` + shortID(id) + `":true}}`:    {"mine:2 on n2"},
-			`{"before":["mine:2"]}`:                     {" on n2", "busybox:latest on n1,n2"},
-			`{"before":["mine:2"],"since":["busybox"]}`: {" on n2"},
-			`{"reference":["mine:*"]}`:                  {"mine:2 on n2"},
-			`{"reference":["none"]}`:                    {},
+			`{"dangling":["true"]}`:                       {" on n2"},
+			`{"since":{"` + ledger.Short(id) + `":true}}`: {"mine:2 on n2"},
+			`{"before":["mine:2"]}`:                       {" on n2", "busybox:latest on n1,n2"},
+			`{"before":["mine:2"],"since":["busybox"]}`:   {" on n2"},
+			`{"reference":["mine:*"]}`:                    {"mine:2 on n2"},
+			`{"reference":["none"]}`:                      {},
 		} {
 			wantList(t, filter, imageWords(h.images(filter)), want...)
 		}
@@ -135,6 +136,38 @@ func TestPruneRemovesImagesWithoutANameFromAllHosts(t *testing.T) {
 		done = read[pruned](w, h.want(http.StatusOK, "", post, "/images/prune", ""))
 		if len(done.ImagesDeleted) > 0 {
 			t.Errorf("got %+v", done)
+		}
+	})
+}
+
+func TestPruneLeavesWhatHasANameInTheClusterAlone(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, other := w.hosts[0], w.hosts[1]
+		id := h.twin.AddLayered("app:1", []byte("first"))
+		w.settle()
+		other.twin.AddLayered("app:1", []byte("first"))
+		gone := other.twin.AddLayered("tmp:1", []byte("gone"))
+		other.twin.AddLayered("app:1", []byte("second")) // the first has no name there now
+		other.twin.AddLayered("tmp:1", []byte("third"))
+		w.settle()
+		done := read[pruned](w, h.want(http.StatusOK, gone, post, "/images/prune", ""))
+		if other.imageID(id) == "" || other.imageID(gone) != "" || done.SpaceReclaimed == 0 {
+			t.Errorf("got %+v", done)
+		}
+	})
+}
+
+func TestPruneLeavesWhatIsAboutToGetTheNameOfAClaim(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.create("web", busybox)
+		before := read[struct{ ID string }](w, h.want(http.StatusCreated, "", post, "/commit?container=web", "")).ID
+		time.Sleep(2 * claimSlack)
+		h.replica.Propose(w.Context(), ledger.Command{Claim: &ledger.Claim{Claim: "c1", Name: "mine:1", Node: h.id}})
+		after := read[struct{ ID string }](w, h.want(http.StatusCreated, "", post, "/commit?container=web&comment=2", "")).ID
+		h.want(http.StatusOK, before, post, "/images/prune", "")
+		if h.imageID(after) == "" || h.imageID(before) != "" {
+			t.Errorf("it leaves %q and %q", h.imageID(after), h.imageID(before))
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/docker/pkg/jsonmessage"
 
+	"ddocker/consensus/ledger"
 	"ddocker/image"
 )
 
@@ -23,7 +24,7 @@ func (a *API) importImage(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusBadRequest, "%s", err)
 		return
 	}
-	claim, _, err := a.claim(c, name, a.cfg.Self)
+	claim, _, err := a.claim(c, ledger.Claim{Name: name, Node: a.cfg.Self})
 	if err != nil {
 		failWith(w, err)
 		return
@@ -51,9 +52,10 @@ func (a *API) importImage(w http.ResponseWriter, c *call) {
 
 var imageID = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// dropUnnamed removes an image of this engine that no name is left for.
+// dropUnnamed removes an image of this engine that no name is left for, here or in
+// the cluster.
 func (a *API) dropUnnamed(ctx context.Context, id string) {
-	if id == "" {
+	if id == "" || a.wanted(id) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
@@ -71,11 +73,39 @@ func (a *API) dropUnnamed(ctx context.Context, id string) {
 	}
 }
 
+// wanted says whether the image with the ID has a name of the cluster's, or a
+// container. An engine that has it without the name may be about to get that.
+func (a *API) wanted(id string) (wanted bool) {
+	a.cfg.Log.View(func(l *ledger.Ledger) { wanted = len(l.ImageNames(id)) > 0 || l.ImageUser(id) != "" })
+	return wanted
+}
+
+// idsHere returns the IDs of the images that this engine has.
+func (a *API) idsHere(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleClaim)
+	defer cancel()
+	body, err := a.hosts.do(ctx, http.MethodGet, a.cfg.Self, "/images/json", nil)
+	var list []struct{ ID string }
+	if err == nil {
+		err = json.Unmarshal(body, &list)
+	}
+	ids := map[string]bool{}
+	for _, i := range list {
+		ids[i.ID] = true
+	}
+	return ids, err
+}
+
 // load has this engine take an archive, which is stripped of its names on the
 // way: the engine would take them from other images. Those that are free, or
 // stand for the same image, are given after it.
 func (a *API) load(w http.ResponseWriter, c *call) {
 	out := &messages{w: duplex(w)}
+	before, err := a.idsHere(c.Context())
+	if err != nil {
+		out.fail(err)
+		return
+	}
 	archive, stripped := io.Pipe()
 	type outcome struct {
 		names []image.Named
@@ -88,7 +118,7 @@ func (a *API) load(w http.ResponseWriter, c *call) {
 		done <- outcome{names, err}
 	}()
 	var loaded []string
-	err := a.relay(c, c.URL.Query(), io.NopCloser(archive), out, func(m jsonmessage.JSONMessage) bool {
+	err = a.relay(c, c.URL.Query(), io.NopCloser(archive), out, func(m jsonmessage.JSONMessage) bool {
 		if !strings.HasPrefix(m.Stream, "Loaded image") {
 			return false
 		}
@@ -107,7 +137,7 @@ func (a *API) load(w http.ResponseWriter, c *call) {
 		out.fail(err)
 		return
 	}
-	if err := a.nameLoaded(c, strip.names, loaded, out); err != nil {
+	if err := a.nameLoaded(c, strip.names, loaded, before, out); err != nil {
 		out.fail(err)
 	}
 }
@@ -127,9 +157,9 @@ func isEngines(err error) bool {
 }
 
 // nameLoaded gives the archive's names to its images, and tells of them and of
-// images without a name as the engine does. Errors come last: a client reads no
-// further.
-func (a *API) nameLoaded(c *call, names []image.Named, loaded []string, out *messages) error {
+// images without a name as the engine does. Those that got no name, and were not
+// there before, go again. Errors come last: a client reads no further.
+func (a *API) nameLoaded(c *call, names []image.Named, loaded []string, before map[string]bool, out *messages) error {
 	owner := a.cfg.Caller(c.Request)
 	given := map[string]bool{} // by ID of an image: it has a name now
 	var failed []error
@@ -151,7 +181,7 @@ func (a *API) nameLoaded(c *call, names []image.Named, loaded []string, out *mes
 		}
 	}
 	for id, ok := range given {
-		if !ok {
+		if !ok && !before[id] {
 			a.dropUnnamed(c.Context(), id)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 
+	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
 )
 
@@ -81,7 +82,7 @@ func TestLoadTakesNoNameFromAnotherImage(t *testing.T) {
 		w.settle()
 		text := w.hosts[0].load(w.archive(map[string]string{"mine:1": "one", "mine:2": "two", "mine:3": "three"}))
 		for _, words := range []string{`Loaded image: mine:1\n`, `Loaded image: mine:3\n`,
-			`"error":"image mine:2 already exists on host n2, as ` + shortID(taken), `"errorDetail":{"message":"image mine:2 already exists`} {
+			`"error":"image mine:2 already exists on host n2, as ` + ledger.Short(taken), `"errorDetail":{"message":"image mine:2 already exists`} {
 			if !strings.Contains(text, words) {
 				t.Errorf("no %s in\n%s", words, text)
 			}
@@ -96,6 +97,36 @@ func TestLoadTakesNoNameFromAnotherImage(t *testing.T) {
 		list, err := w.hosts[0].docker.Images(w.Context())
 		if err != nil || len(list) != 3 {
 			t.Errorf("n1 has %d images, %v", len(list), err)
+		}
+	})
+}
+
+func TestLoadTakesNoImageThatWasThereBefore(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		w.hosts[1].twin.AddLayered("mine:1", []byte("another"))
+		unnamed := h.twin.AddLayered("tmp:1", []byte("unnamed"))
+		h.twin.AddLayered("tmp:1", []byte("new"))
+		named := h.twin.AddLayered("other:1", []byte("named"))
+		w.settle()
+		for _, content := range []string{"unnamed", "named"} {
+			h.want(http.StatusConflict, "image mine:1 already exists", post, "/images/load", string(w.archive(map[string]string{"mine:1": content})))
+		}
+		if h.imageID(unnamed) == "" || h.imageID(named) == "" {
+			t.Error("a load that was refused removed an image")
+		}
+	})
+}
+
+func TestLoadOfAnImageThatTheClusterHasElsewhereLeavesItsCopy(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		id := w.hosts[1].twin.AddLayered("app:1", []byte("app"))
+		w.hosts[1].twin.AddLayered("mine:1", []byte("another"))
+		w.settle()
+		h := w.hosts[0]
+		h.want(http.StatusConflict, "image mine:1 already exists", post, "/images/load", string(w.archive(map[string]string{"mine:1": "app"})))
+		if h.imageID(id) == "" {
+			t.Error("an image that has a name in the cluster was removed")
 		}
 	})
 }

@@ -33,28 +33,26 @@ const maxBody = 4 << 20
 // cluster's API, of this node or of another, and have passed its table there:
 // whoever holds a node's certificate is trusted with that.
 type Local struct {
-	self        string
-	log         Log
-	node        Node
-	images      Images
-	engine      http.RoundTripper
-	engineImage func(ctx context.Context, id string) string
-	proxy       *httputil.ReverseProxy
-	ranges      func(ctx context.Context) (oldest, newest string, err error)
-	smi         func(ctx context.Context) (string, error)
+	node         Node
+	images       Images
+	engine       http.RoundTripper
+	engineImage  func(ctx context.Context, id string) string
+	clusterImage func(ctx context.Context, id string) string
+	proxy        *httputil.ReverseProxy
+	ranges       func(ctx context.Context) (oldest, newest string, err error)
+	smi          func(ctx context.Context) (string, error)
 }
 
 func newLocal(cfg Config) *Local {
 	return &Local{
-		self:        cfg.Self,
-		log:         cfg.Log,
-		node:        cfg.Node,
-		images:      cfg.Images,
-		engine:      cfg.Engine.RoundTripper(),
-		engineImage: cfg.EngineImage,
-		ranges:      cfg.Engine.Versions,
-		smi:         cfg.SMI,
-		proxy:       forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger),
+		node:         cfg.Node,
+		images:       cfg.Images,
+		engine:       cfg.Engine.RoundTripper(),
+		engineImage:  cfg.EngineImage,
+		clusterImage: cfg.ClusterImage,
+		ranges:       cfg.Engine.Versions,
+		smi:          cfg.SMI,
+		proxy:        forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger),
 	}
 }
 
@@ -130,11 +128,9 @@ func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path strin
 	if removal = removal && r.Method == http.MethodDelete; removal {
 		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.node.Removed(r.Context(), id) }}
 	}
-	if tells(r.Method, path) {
-		if ids := l.clusterIDs(r.Context()); len(ids) > 0 {
-			l.translate(w, out, ids)
-			return
-		}
+	if l.clusterImage != nil && tells(r.Method, path) {
+		l.translate(w, out)
+		return
 	}
 	l.proxy.ServeHTTP(w, out)
 }

@@ -7,11 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"time"
 
-	"ddocker/consensus/ledger"
 	"ddocker/engine"
 	"ddocker/image"
 )
@@ -141,32 +139,15 @@ func (l *Local) toEngine(ctx context.Context, u *url.URL, path string) string {
 	return path
 }
 
-// clusterIDs returns the cluster's IDs of this node's images by those of its
-// engine, where the two differ: then they do so for all images.
-func (l *Local) clusterIDs(ctx context.Context) map[string]string {
-	var held []ledger.Holding
-	l.log.View(func(all *ledger.Ledger) {
-		if n := all.Node(l.self); n != nil {
-			held = n.Observed.Images
-		}
-	})
-	ids := map[string]string{}
-	for _, h := range held {
-		own := l.engineImage(ctx, h.ID)
-		if own == h.ID {
-			break
-		}
-		ids[own] = h.ID
-	}
-	return ids
-}
-
 // translate hands the request to the engine, and puts the cluster's IDs of images
 // in the place of the engine's own in its answer.
-func (l *Local) translate(w http.ResponseWriter, out *http.Request, ids map[string]string) {
+func (l *Local) translate(w http.ResponseWriter, out *http.Request) {
 	answer := &record{header: http.Header{}, status: http.StatusOK}
 	l.proxy.ServeHTTP(answer, out)
-	body := fromEngine(answer.body.Bytes(), ids)
+	body := answer.body.Bytes()
+	if answer.status == http.StatusOK {
+		body = fromEngine(body, func(id string) string { return l.clusterImage(out.Context(), id) })
+	}
 	for key, values := range answer.header {
 		w.Header()[key] = values
 	}
@@ -177,7 +158,7 @@ func (l *Local) translate(w http.ResponseWriter, out *http.Request, ids map[stri
 
 // fromEngine puts the cluster's IDs in the place of the engine's own, in what it
 // tells of one image or of all.
-func fromEngine(body []byte, ids map[string]string) []byte {
+func fromEngine(body []byte, clusterID func(engineID string) string) []byte {
 	var one row
 	var all []row
 	if json.Unmarshal(body, &all) != nil {
@@ -186,13 +167,20 @@ func fromEngine(body []byte, ids map[string]string) []byte {
 		}
 		all = []row{one}
 	}
+	changed := false
 	for _, r := range all {
-		var id string
-		if json.Unmarshal(r["Id"], &id); ids[id] != "" {
-			r["Id"] = raw(ids[id])
+		var own string
+		if json.Unmarshal(r["Id"], &own) != nil || own == "" {
+			continue
+		}
+		if id := clusterID(own); id != own {
+			r["Id"], changed = raw(id), true
 		}
 	}
-	if one != nil {
+	switch {
+	case !changed:
+		return body
+	case one != nil:
 		return raw(one)
 	}
 	return raw(all)
@@ -200,5 +188,5 @@ func fromEngine(body []byte, ids map[string]string) []byte {
 
 // tells says whether the request is for what the engine tells of images.
 func tells(method, path string) bool {
-	return slices.Contains([]string{get, head}, method) && (path == "/images/json" || inspectPath.MatchString(path))
+	return method == get && (path == "/images/json" || inspectPath.MatchString(path))
 }

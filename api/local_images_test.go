@@ -28,7 +28,7 @@ func TestEnginesOwnIDsOfImagesStayOnTheirHost(t *testing.T) {
 		u := &url.URL{RawQuery: url.Values{"names": {other, "busybox"}}.Encode()}
 		l.toEngine(w.Context(), u, "/images/get")
 		wantList(t, "names to save", u.Query()["names"], id, "busybox")
-		ids := map[string]string{id: other}
+		ids := func(own string) string { return map[string]string{id: other, "x": "x"}[own] }
 		if got := string(fromEngine([]byte(`[{"Id":"`+id+`"},{"Id":"x"}]`), ids)); got != `[{"Id":"`+other+`"},{"Id":"x"}]` {
 			t.Errorf("the list is %s", got)
 		}
@@ -46,11 +46,15 @@ func TestListSpeaksOfImagesByTheClustersIDs(t *testing.T) {
 		id := w.hosts[0].imageID("busybox")
 		own := "sha256:" + strings.Repeat("e", 64) // what n2's engine is made to call it
 		local := w.hosts[1].api.local
-		local.engineImage = func(_ context.Context, ref string) string {
-			if ref == id {
-				return own
+		local.engineImage = func(context.Context, string) string {
+			t.Error("the engine is asked for an image of the ledger's")
+			return ""
+		}
+		local.clusterImage = func(_ context.Context, ref string) string {
+			if ref != own {
+				t.Errorf("the engine is asked what %s is", ref)
 			}
-			return ref
+			return id
 		}
 		local.proxy = forward(only{"/images/json", `[{"Id":"` + own + `","RepoTags":["busybox:latest"],"Created":1}]`, local.proxy.Transport}, "the Docker Engine", w.hosts[1].api.log)
 		wantList(t, "rows", imageWords(w.hosts[0].images("")), "busybox:latest on n1,n2")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/docker/docker/pkg/progress"
 	"github.com/docker/docker/pkg/streamformatter"
 
+	"ddocker/consensus/ledger"
 	"ddocker/image"
 )
 
@@ -125,13 +125,7 @@ func layers(out progress.Output, list []image.Progress) (moves bool) {
 			continue
 		}
 		moves = moves || p.Status != "Already exists"
-		out.WriteProgress(progress.Progress{ID: shortID(p.Layer), Action: p.Status, Current: p.Current, Total: p.Total})
+		out.WriteProgress(progress.Progress{ID: ledger.Short(p.Layer), Action: p.Status, Current: p.Current, Total: p.Total})
 	}
 	return moves
-}
-
-// shortID is an ID or a digest as docker shows it.
-func shortID(id string) string {
-	id = strings.TrimPrefix(id, "sha256:")
-	return id[:min(12, len(id))]
 }

@@ -2,13 +2,11 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	timestamp "github.com/docker/docker/api/types/time"
@@ -23,44 +21,59 @@ type pruned struct {
 	SpaceReclaimed uint64
 }
 
+// prunable is which images a client lets go.
+type prunable struct {
+	labels  filters
+	until   int64           // in seconds since 1970: what was made before
+	without map[string]bool // by ID: those with a label that it excepts
+	named   bool            // those with names, too
+}
+
 // pruneImages removes images without a name from all hosts that answer, and, if
 // the client asks for more than these, names whose image no container uses.
 func (a *API) pruneImages(w http.ResponseWriter, c *call) {
-	f, err := parseFilters(c.URL.Query().Get("filters"))
-	if err != nil {
-		fail(w, http.StatusBadRequest, "invalid filter: %s", err)
-		return
-	}
+	which, err := a.prunable(c)
 	done := pruned{ImagesDeleted: steps{}}
-	if named := slices.ContainsFunc(f["dangling"], func(v string) bool { return v == "0" || v == "false" }); named {
-		if err := a.pruneNames(c, f, &done); err != nil {
-			failWith(w, err)
-			return
-		}
+	if err == nil && which.named {
+		err = a.pruneNames(c, which, &done)
 	}
-	f["dangling"] = []string{"true"}
-	if err := a.pruneDangling(c.Context(), f, &done); err != nil {
+	if err == nil {
+		err = a.pruneDangling(c.Context(), which, &done)
+	}
+	if err != nil {
 		failWith(w, err)
 		return
 	}
 	reply(w, http.StatusOK, done)
 }
 
-// pruneNames takes their names from the images that no container uses.
-func (a *API) pruneNames(c *call, f filters, done *pruned) error {
-	until, err := pruneUntil(f["until"])
+// prunable reads what the client asks for.
+func (a *API) prunable(c *call) (which prunable, err error) {
+	f, err := parseFilters(c.URL.Query().Get("filters"))
 	if err != nil {
-		return err
+		return which, invalid("invalid filter: %s", err)
 	}
-	labels := filters{}
+	for key := range f {
+		if !slices.Contains([]string{"dangling", "label", "label!", "until"}, key) {
+			return which, invalid("invalid filter '%s'", key)
+		}
+	}
+	which.named = slices.ContainsFunc(f["dangling"], func(v string) bool { return v == "0" || v == "false" })
+	which.labels = filters{}
 	if len(f["label"]) > 0 {
-		labels["label"] = f["label"]
+		which.labels["label"] = f["label"]
 	}
-	images, err := a.mergedImages(c, url.Values{"filters": {labels.String()}})
-	if err != nil {
-		return err
+	if which.until, err = pruneUntil(f["until"]); err == nil {
+		which.without, err = a.labelled(c, f["label!"])
 	}
-	without, err := a.labelled(c, f["label!"])
+	return which, err
+}
+
+func (p *prunable) has(id string, created int64) bool { return created < p.until && !p.without[id] }
+
+// pruneNames takes their names from the images that no container uses.
+func (a *API) pruneNames(c *call, which prunable, done *pruned) error {
+	images, err := a.mergedImages(c, url.Values{"filters": {which.labels.String()}})
 	if err != nil {
 		return err
 	}
@@ -72,10 +85,9 @@ func (a *API) pruneNames(c *call, f filters, done *pruned) error {
 				names = l.ImageNames(i.id)
 			}
 		})
-		if len(names) == 0 || i.created >= until || without[i.id] {
-			continue
+		if len(names) > 0 && which.has(i.id, i.created) {
+			a.pruneImage(c.Context(), i.id, names, sizes, done)
 		}
-		a.pruneImage(c.Context(), i.id, names, sizes, done)
 	}
 	return nil
 }
@@ -145,38 +157,4 @@ func (a *API) labelled(c *call, labels []string) (map[string]bool, error) {
 		}
 	}
 	return ids, nil
-}
-
-// pruneDangling has every host that answers remove its images without a name.
-func (a *API) pruneDangling(ctx context.Context, f filters, done *pruned) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var refused error
-	var pruning sync.WaitGroup
-	for _, one := range a.hosts.all() {
-		if !a.hosts.answers(one.id) {
-			continue
-		}
-		pruning.Go(func() {
-			body, err := a.hosts.do(ctx, http.MethodPost, one.id, "/images/prune", url.Values{"filters": {f.String()}})
-			var there pruned
-			if err == nil {
-				err = json.Unmarshal(body, &there)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				refused = err
-				return
-			}
-			done.ImagesDeleted.add(there.ImagesDeleted...)
-			done.SpaceReclaimed += there.SpaceReclaimed
-		})
-	}
-	pruning.Wait()
-	if answered(refused) {
-		return refused
-	}
-	return nil
 }

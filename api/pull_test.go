@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,6 +15,8 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine/enginetest"
+	"ddocker/node/nodetest"
 )
 
 func TestPullOfAKnownNameBringsItFromTheHostThatHasIt(t *testing.T) {
@@ -38,9 +42,12 @@ func TestPullOfAKnownNameBringsItFromTheHostThatHasIt(t *testing.T) {
 	})
 }
 
+// large is a layer that somebody wants to see come.
+func large(name string) []byte { return append([]byte(name), make([]byte, quick)...) }
+
 func TestDockerRunIsToldToPullWhereTheContainerWillBe(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
-		id := w.hosts[1].twin.AddLayered("mine:1", []byte("mine"))
+		id := w.hosts[1].twin.AddLayered("mine:1", large("mine"))
 		w.settle()
 		docker := w.hosts[0].cli(dockerCLI)
 		made := func() (container.CreateResponse, error) {
@@ -62,16 +69,62 @@ func TestDockerRunIsToldToPullWhereTheContainerWillBe(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantList(t, "containers of n3", w.hosts[2].has(), "web")
+		w.drain(docker.ImagePull(w.Context(), "mine:1", image.PullOptions{}))
+		wantList(t, "hosts that have it after somebody else's pull", w.with("mine:1"), "n1", "n2", "n3")
+	})
+}
+
+func TestClientThatPullsBeforeItCreatesIsNotToldToPull(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].twin.AddLayered("mine:1", large("mine"))
+		w.registry.Publish("alpine:3", large("alpine"))
+		w.settle()
+		docker := w.hosts[0].cli(dockerCLI)
+		for i, name := range []string{"mine:1", "alpine:3"} {
+			w.drain(docker.ImagePull(w.Context(), name, image.PullOptions{}))
+			config := container.Config{Image: name, Labels: map[string]string{labelNode: "n2"}}
+			if _, err := docker.ContainerCreate(w.Context(), &config, nil, nil, nil, fmt.Sprint("web", i)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestCreateWaitsForTheFewBytesThatItsHostLacks(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].twin.AddLayered("mine:1", []byte("mine"))
+		w.settle()
+		config := container.Config{Image: "mine:1", Labels: map[string]string{labelNode: "n2"}}
+		if _, err := w.hosts[0].cli(dockerCLI).ContainerCreate(w.Context(), &config, nil, nil, nil, "web"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestImageOfUnknownLayersMayTakeAsLongAsAllOfIt(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		w.hosts[1].twin.AddLayered("mine:1", large("mine"))
+		h.create("web", `{"Image":"mine:1","Labels":{"ddocker.node":"n2"}}`)
+		id := read[struct{ ID string }](w, h.want(http.StatusCreated, "", post, "/commit?container=web", "")).ID
+		w.settle()
+		for node, want := range map[string]time.Duration{"id-n1": 16 * time.Second, "id-n2": 0} {
+			if got := h.api.bringTime(&ledger.Placement{Node: node, ImageID: id}); got != want {
+				t.Errorf("%s has %s for an image of %d bytes, want %s", node, got, quick, want)
+			}
+		}
 	})
 }
 
 func TestCreateAfterItsPullGoesWhereTheImageWasBrought(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
-		w.hosts[1].twin.AddLayered("mine:1", []byte("mine"))
+		for _, name := range []string{"one", "two", "three"} {
+			w.hosts[1].twin.AddLayered(name, large(name))
+		}
 		w.settle()
 		docker := w.hosts[0].cli(dockerCLI)
 		create := func(name string) error {
-			_, err := docker.ContainerCreate(w.Context(), &container.Config{Image: "mine:1"}, &container.HostConfig{Resources: container.Resources{NanoCPUs: 4e9}}, nil, nil, name)
+			_, err := docker.ContainerCreate(w.Context(), &container.Config{Image: name}, &container.HostConfig{Resources: container.Resources{NanoCPUs: 4e9}}, nil, nil, name)
 			return err
 		}
 		for i, name := range []string{"one", "two", "three"} {
@@ -82,12 +135,12 @@ func TestCreateAfterItsPullGoesWhereTheImageWasBrought(t *testing.T) {
 			if !errdefs.IsNotFound(err) {
 				t.Fatalf("create %d: %v", i, err)
 			}
-			w.drain(docker.ImagePull(w.Context(), "mine:1", image.PullOptions{}))
-			brought := w.with("mine:1")
+			w.drain(docker.ImagePull(w.Context(), name, image.PullOptions{}))
+			brought := w.with(name)
 			if err := create(name); err != nil {
 				t.Fatalf("create %d again: %v", i, err)
 			}
-			wantList(t, "hosts with the image", w.with("mine:1"), brought...)
+			wantList(t, "hosts with the image", w.with(name), brought...)
 		}
 	})
 }
@@ -163,6 +216,93 @@ func TestPullWaitsForWhoeverIsMakingTheName(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
+}
+
+func TestPullWaitsForNoCommitThatNeverBegan(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		other := nodetest.NewLog().Replica() // in which n2's node gives up no claim
+		for _, c := range []ledger.Command{
+			{Register: &ledger.Register{Node: h.id, Name: "n1"}},
+			{Register: &ledger.Register{Node: "id-n2", Name: "n2"}},
+			{Claim: &ledger.Claim{Claim: "c1", Name: "mine:1", Node: "id-n2", Owner: "bob", Commit: true}},
+		} {
+			if r, _, err := other.Propose(w.Context(), c); err != nil || r.Refusal != nil {
+				t.Fatal(r, err)
+			}
+		}
+		h.api.cfg.Log = other
+		began := time.Now()
+		h.want(http.StatusOK, "image mine:1 is still being made by bob on host n2 after 2m0s", post, "/images/create?fromImage=mine&tag=1", "")
+		if took := time.Since(began); took < 2*time.Minute || took > 3*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestClaimOfACommitSaysSo(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.create("web", on("n2"))
+		w.hosts[1].twin.SetLatency(enginetest.Commit, time.Minute)
+		done := make(chan said, 1)
+		go func() { done <- h.ask(post, "/commit?container=web&repo=mine", "") }()
+		time.Sleep(time.Second)
+		if i := w.named("mine:latest"); i == nil || !i.Commit {
+			t.Errorf("the ledger has %+v", i)
+		}
+		if got := <-done; got.status != http.StatusCreated {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// To an engine, a form in the body of a POST counts more than its query.
+func TestNoFormGetsToTheEngine(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		seen := &forms{to: h.api.local.engine}
+		h.api.local.engine = seen
+		h.api.local.proxy = forward(seen, "the Docker Engine", h.api.log)
+		digest := "sha256:" + strings.Repeat("a", 64)
+		for query, kind := range map[string]string{
+			"create?fromImage=alpine&tag=3":         "",
+			"create?fromImage=alpine&tag=" + digest: "",
+			"create?fromImage=alpine":               "",
+			"create?fromSrc=http://x/&repo=b:1":     "",
+			"create?fromSrc=http://x/":              "",
+			"create?fromSrc=-&repo=a:1":             "application/x-tar",
+			"create?fromSrc=-":                      "application/x-tar",
+			"load":                                  "application/x-tar",
+		} {
+			seen.posted = nil
+			req, err := http.NewRequestWithContext(w.Context(), post, "http://ddocker/images/"+query, strings.NewReader("fromImage=busybox&repo=busybox"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			resp, err := h.client.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			wantList(t, query, seen.posted, fmt.Sprintf("%q %t", kind, kind != ""))
+		}
+	})
+}
+
+// forms notes which bodies an engine is sent: of what type, and whether there is any.
+type forms struct {
+	to     http.RoundTripper
+	posted []string
+}
+
+func (f *forms) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == post {
+		f.posted = append(f.posted, fmt.Sprintf("%q %t", r.Header.Get("Content-Type"), r.Body != nil && r.Body != http.NoBody))
+	}
+	return f.to.RoundTrip(r)
 }
 
 func TestPullOfAnImageWhoseHostsAreAwayNamesThem(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,12 +29,12 @@ func (a *API) removeImage(w http.ResponseWriter, c *call) {
 		return
 	}
 	var done steps
-	name, local := cutHost(c.ref)
+	name, _, local := ledger.CutHost(c.ref)
 	switch {
 	case found.Name != "" && found.Node == "":
 		err = a.unname(c.Context(), found.ID, []string{found.Name}, force, &done)
-	case local != "":
-		err = a.removeFrom(c.Context(), host{found.Node, local}, name, query, &done)
+	case local:
+		err = a.removeLocal(c, found, name, &done)
 	case strings.Contains(c.ref, "@"): // a digest is no name of the cluster's
 		err = a.removeCopies(c, found, c.ref, &done)
 	default:
@@ -71,7 +72,7 @@ func (a *API) removeByID(c *call, found ledger.FoundImage, force bool, done *ste
 	var user string
 	a.cfg.Log.View(func(l *ledger.Ledger) { names, user = l.ImageNames(found.ID), l.ImageUser(found.ID) })
 	conflict := func(why string) error {
-		return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf("conflict: unable to delete %s (must be forced) - %s", shortID(found.ID), why)}
+		return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf("conflict: unable to delete %s (must be forced) - %s", ledger.Short(found.ID), why)}
 	}
 	switch {
 	case user != "" && !force:
@@ -111,6 +112,28 @@ func (a *API) removeCopies(c *call, found ledger.FoundImage, ref string, done *s
 		}
 	}
 	return err
+}
+
+// removeLocal removes what has the name on one host alone. Where that is the
+// cluster's own image it is one copy of it that goes, and never the last.
+func (a *API) removeLocal(c *call, found ledger.FoundImage, name string, done *steps) error {
+	on := host{found.Node, a.hosts.name(found.Node)}
+	var holders []string
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if i := l.Image(found.Name); i != nil && i.ID == found.ID {
+			holders = l.ImageHolders(found.ID)
+		}
+	})
+	if holders == nil {
+		return a.removeFrom(c.Context(), on, name, c.URL.Query(), done)
+	}
+	if !slices.ContainsFunc(holders, func(id string) bool {
+		return id != on.id && a.hosts.answers(id) && a.HasImage(c.Context(), id, found.ID)
+	}) {
+		return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
+			"conflict: host %s has the only copy of image %s that can be reached: to remove it from the cluster, use \"ddocker rmi %s\"", on.name, found.Name, found.Name)}
+	}
+	return a.removeFrom(c.Context(), on, found.ID, c.URL.Query(), done)
 }
 
 // removeFrom removes the image from one host alone.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"ddocker/consensus/ledger"
 	"ddocker/engine"
 )
 
@@ -51,7 +52,7 @@ func TestImageIsRemovedByItsIDAsDockerDoes(t *testing.T) {
 		h := w.hosts[0]
 		id := w.hosts[1].twin.AddLayered("app:1", []byte("app"))
 		h.want(http.StatusCreated, "", post, "/images/app:1/tag?repo=app&tag=2", "")
-		h.want(http.StatusConflict, "conflict: unable to delete "+shortID(id)+" (must be forced) - image is referenced in multiple repositories", del, "/images/"+shortID(id), "")
+		h.want(http.StatusConflict, "conflict: unable to delete "+ledger.Short(id)+" (must be forced) - image is referenced in multiple repositories", del, "/images/"+ledger.Short(id), "")
 		h.want(http.StatusOK, `"Untagged":"app:1"},{"Untagged":"app:2"`, del, "/images/"+id+"?force=1", "")
 		wantList(t, "names on n2", w.hosts[1].tags(), "busybox:latest")
 		if w.hosts[1].imageID(id) != "" {
@@ -59,7 +60,37 @@ func TestImageIsRemovedByItsIDAsDockerDoes(t *testing.T) {
 		}
 		h.create("web", on("n2"))
 		busybox := w.hosts[1].imageID("busybox")
-		h.want(http.StatusConflict, "(must be forced) - image is being used by container web on host n2", del, "/images/"+shortID(busybox), "")
+		h.want(http.StatusConflict, "(must be forced) - image is being used by container web on host n2", del, "/images/"+ledger.Short(busybox), "")
+	})
+}
+
+func TestOneCopyIsRemovedByItsHostUnlessItIsTheLast(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		h := w.hosts[0]
+		for _, on := range w.hosts[1:] {
+			on.twin.AddImage("app:1")
+		}
+		w.hosts[2].twin.AddLayered("busybox", []byte("another"))
+		w.settle()
+		h.want(http.StatusOK, `"Deleted":"sha256:`, del, "/images/app:1@n2", "")
+		wantList(t, "hosts that have it", w.with("app:1"), "n3")
+		h.want(http.StatusConflict, `host n3 has the only copy of image app:1 that can be reached: to remove it from the cluster, use \"ddocker rmi app:1\"`, del, "/images/app:1@n3", "")
+		wantList(t, "hosts that have it", w.with("app:1"), "n3")
+		h.want(http.StatusOK, `"Untagged":"busybox:latest"`, del, "/images/busybox@n3", "") // a namesake is its host's alone
+		if w.named("app:1") == nil {
+			t.Error("the cluster has lost the name")
+		}
+	})
+}
+
+func TestCopyOnAHostThatIsAwayDoesNotCount(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		for _, on := range w.hosts[1:] {
+			on.twin.AddImage("app:1")
+		}
+		w.settle()
+		w.hosts[2].fail()
+		w.hosts[0].want(http.StatusConflict, "host n2 has the only copy", del, "/images/app:1@n2", "")
 	})
 }
 
@@ -68,11 +99,11 @@ func TestImageWithoutANameIsRemovedFromItsHosts(t *testing.T) {
 		h := w.hosts[0]
 		h.create("web", on("n2"))
 		id := read[struct{ ID string }](w, h.want(http.StatusCreated, "", post, "/commit?container=web", "")).ID
-		h.want(http.StatusOK, id, del, "/images/"+shortID(id), "")
+		h.want(http.StatusOK, id, del, "/images/"+ledger.Short(id), "")
 		if w.hosts[1].imageID(id) != "" {
 			t.Error("the image is still there")
 		}
-		h.want(http.StatusNotFound, "No such image", del, "/images/"+shortID(id), "")
+		h.want(http.StatusNotFound, "No such image", del, "/images/"+ledger.Short(id), "")
 	})
 }
 

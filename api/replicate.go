@@ -67,7 +67,7 @@ func (a *API) replicateTo(c *call, found ledger.FoundImage, to host, out *messag
 	}, func(list []image.Progress) {
 		for _, p := range list {
 			out.about(hostMessage{
-				Host: to.name, Status: p.Status, ID: to.name + " " + shortID(p.Layer),
+				Host: to.name, Status: p.Status, ID: to.name + " " + ledger.Short(p.Layer),
 				Progress: &jsonmessage.JSONProgress{Current: p.Current, Total: p.Total},
 			})
 		}

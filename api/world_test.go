@@ -56,7 +56,8 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, down: map[string]bool{}}
-		alone := settings.Default() // what a test does not ask for is not copied
+		t.Cleanup(func() { time.Sleep(15 * time.Second) }) // so long a save may wait for who reads its next layer
+		alone := settings.Default()                        // what a test does not ask for is not copied
 		alone.ImageReplicas = 1
 		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{Configure: &alone}); err != nil {
 			t.Fatal(err)

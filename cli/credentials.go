@@ -27,7 +27,8 @@ type dockerConfig struct {
 }
 
 // registryAuth is the header with which an engine logs in at a registry as the
-// user who runs the program. It is an empty login where the user has none.
+// user who runs the program. It is an empty login where the user has none, or none
+// that can be told: most images are for everybody.
 func (a *app) registryAuth(ctx context.Context, domain string) (string, error) {
 	server := domain
 	if domain == "docker.io" {
@@ -40,7 +41,7 @@ func (a *app) registryAuth(ctx context.Context, domain string) (string, error) {
 	login := config.login(server)
 	if helper := firstOf(config.CredentialHelpers[server], config.CredentialsStore); helper != "" {
 		if login, err = askHelper(ctx, helper, server); err != nil {
-			return "", err
+			fmt.Fprintf(a.Stderr, "WARNING: going on without a login: %v\n", err)
 		}
 	}
 	login.ServerAddress = server
