@@ -197,6 +197,24 @@ func TestWithoutAQuorumTheErrorNamesWhoIsDown(t *testing.T) {
 	})
 }
 
+func TestAWriteIsDoubtfulOnceALeaderThatLostItsQuorumTookIt(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *cluster) {
+		old := c.leader()
+		rest := c.others(old)
+		for _, n := range rest {
+			n.crash()
+		}
+		_, _, err := old.Propose(t.Context(), write(7))
+		var none *NoLeaderError
+		if !errors.As(err, &none) || !none.Maybe || !strings.Contains(err.Error(), "may still be done") {
+			t.Errorf("the write that is in the log is refused with %v", err)
+		}
+		if _, _, err := old.Propose(t.Context(), write(8)); !errors.As(err, &none) || none.Maybe {
+			t.Errorf("the write that no leader took is refused with %v", err)
+		}
+	})
+}
+
 func TestACallIsHeldWhileALeaderIsElected(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *cluster) {
 		old := c.leader()

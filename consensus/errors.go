@@ -18,6 +18,7 @@ type NoLeaderError struct {
 	Voters int      // how many nodes vote, as far as this node knows
 	Down   []string // names of the voters that gossip holds for dead
 	Last   error    // what the last attempt met; may be nil
+	Maybe  bool     // a leader took the call and lost its quorum: it may still be carried out
 }
 
 // Error says how many voters are missing and who they are.
@@ -36,6 +37,9 @@ func (e *NoLeaderError) Error() string {
 	case e.Last != nil:
 		s += "; last attempt: " + e.Last.Error()
 	}
+	if e.Maybe {
+		s += "; what was asked may still be done when there is one"
+	}
 	return s
 }
 
@@ -53,8 +57,8 @@ func (c *Consensus) nameInLedger(id string) string {
 	return name
 }
 
-func (c *Consensus) noLeader(last error) error {
-	e := &NoLeaderError{Last: last}
+func (c *Consensus) noLeader(last error, maybe bool) error {
+	e := &NoLeaderError{Last: last, Maybe: maybe}
 	up, name := map[string]bool{c.cfg.ID: true}, map[string]string{}
 	for _, m := range c.cfg.Members() {
 		up[m.ID], name[m.ID] = m.Alive || m.ID == c.cfg.ID, m.label()

@@ -38,6 +38,7 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 	until := time.Now().Add(holdLeaderless)
 	hint := ""
 	var last error
+	maybe := false
 	for {
 		elected := c.elected.next()
 		if id := c.whoLeads(hint); id != "" {
@@ -52,12 +53,12 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 			}
 			hint, last = ans.Leader, err
 			if err == nil {
-				last = errors.New(ans.Retry)
+				last, maybe = errors.New(ans.Retry), maybe || ans.Maybe
 			}
 		}
 		if err := c.hold(ctx, elected, until); err != nil {
 			if errors.Is(err, errHeldLong) {
-				err = c.noLeader(last)
+				err = c.noLeader(last, maybe)
 			}
 			return answer{}, err
 		}

@@ -33,6 +33,7 @@ type answer struct {
 	// Retry says why the request was not carried out, or may not have been.
 	Retry  string `json:"retry,omitempty"`
 	Leader string `json:"leader,omitempty"` // with Retry: who leads, if known
+	Maybe  bool   `json:"maybe,omitempty"`  // with Retry: the command is in a log, and may be committed later
 	Error  string `json:"error,omitempty"`  // carried out, and failed
 
 	Index   uint64        `json:"index,omitempty"`   // propose, read
@@ -109,7 +110,8 @@ func (c *Consensus) carryOut(ctx context.Context, req request) answer {
 	}
 	if err != nil {
 		leader, _ := c.Leader()
-		return answer{Retry: err.Error(), Leader: leader}
+		appended := req.Op == opPropose && !errors.Is(err, raft.ErrNotLeader)
+		return answer{Retry: err.Error(), Leader: leader, Maybe: appended}
 	}
 	return ans
 }
