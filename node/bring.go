@@ -19,8 +19,12 @@ import (
 // may have to give, and by the cluster's name if that is not empty. Report, which
 // may be nil, is told how far it is, until Bring returns. An image that was brought
 // for a name which is gone by then is removed again, with a *ledger.Refusal.
-// *image.NoRoomError and *image.HoldersError are among the other errors.
+// *image.NoRoomError and *image.HoldersError are among the other errors. Whoever
+// asked for it, what comes is a copy, which may be removed when the disk is full.
 func (n *Node) Bring(ctx context.Context, id, name string, report func(image.Progress)) error {
+	if err := n.learnOf(ctx, id); err != nil {
+		return err
+	}
 	err := n.cfg.Images.Bring(ctx, image.Want{
 		ID:      id,
 		Holders: func() []string { return n.holders(id) },
@@ -37,6 +41,20 @@ func (n *Node) Bring(ctx context.Context, id, name string, report func(image.Pro
 		err = &namedError{n.whoFailed(failed), failed}
 	}
 	return fmt.Errorf("bring image %s to host %s: %w", cmp.Or(name, ledger.Short(id)), n.cfg.Name, err)
+}
+
+// learnOf catches up with the ledger where nobody is known to have the image: whoever
+// asks for it may know more.
+func (n *Node) learnOf(ctx context.Context, id string) error {
+	known := false
+	n.cfg.Log.View(func(l *ledger.Ledger) { known = len(l.ImageHolders(id)) > 0 })
+	if known {
+		return nil
+	}
+	if err := n.cfg.Log.Read(ctx); err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
+	}
+	return nil
 }
 
 // namedError tells in the hosts' names what its cause tells in IDs.

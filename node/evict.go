@@ -13,8 +13,10 @@ import (
 
 const evictEvery = time.Minute
 
-// evictLoop removes copies that the cluster made here while the disk is fuller than
-// the cluster wants.
+// evictLoop removes copies that came here from other hosts while the disk is fuller
+// than the cluster wants: those for containers, for replicas, and those that a person
+// had brought here by a pull or by replicate. What this engine pulled from a registry,
+// built, loaded or committed itself is no copy.
 func (n *Node) evictLoop(ctx context.Context) {
 	for wait(ctx, evictEvery) {
 		if err := n.evictCopies(ctx); err != nil && ctx.Err() == nil {

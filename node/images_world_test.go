@@ -107,7 +107,7 @@ type wire struct {
 }
 
 func (c wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	if c.w.down[c.to] {
+	if !(peers{c.w}).Alive(c.to) {
 		return nil, errUnplugged
 	}
 	ctx, cancel := context.WithCancel(r.Context())

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -270,43 +269,3 @@ func TestRepositoryOfAName(t *testing.T) {
 }
 
 const hex64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-func TestPlanOfCopies(t *testing.T) {
-	third := ledger.Command{Register: &ledger.Register{Node: "id-third", Name: "a-third"}}
-	named := []ledger.Command{third, has(here, img("a"), img("b")), calls("web:1", "a")}
-	base := ledger.Command{NameImage: &ledger.NameImage{Image: ledger.Image{Name: "base:1", ID: "b", Node: here, Layers: []ledger.Layer{{Chain: "x", Size: 1}}}}}
-	only := []ledger.Command{third, has(here, img("a", "web:1")), {Merge: &ledger.Merge{Node: here, Images: []ledger.Image{{Name: "web:1", ID: "a", Layers: []ledger.Layer{{Chain: "x", Size: 7}, {Chain: "y", Size: 9}}}}}}}
-	for _, c := range []struct {
-		name   string
-		ledger []ledger.Command
-		node   string
-		dead   []string
-		putOff []string
-		want   string
-	}{
-		{"an image on enough hosts is left", named, here, nil, nil, ""},
-		{"of equals the first by name is asked", only, here, nil, nil, "web:1 to id-third"},
-		{"one that is put off is passed over", only, here, nil, []string{"id-third"}, "web:1 to id-there"},
-		{"nobody is asked when all are", only, here, nil, []string{"id-third", there}, ""},
-		{"only who has the image acts", only, there, nil, nil, ""},
-		{"of several, the first", slices.Concat(named, []ledger.Command{base}), there, []string{here}, nil, "web:1 to id-third"},
-		{"who is dead has no copy and gets none", only, here, []string{"id-third"}, nil, "web:1 to id-there"},
-		{"no more copies than live hosts", only, here, []string{"id-third", there}, nil, ""},
-		{"who lacks the least is asked first", slices.Concat(only, []ledger.Command{calls("base:1", "b")}), here, nil, nil, "web:1 to id-there"},
-		{"a host whose engine is silent is not asked", slices.Concat(only, []ledger.Command{{Observe: &ledger.Observe{Node: "id-third", Closed: "silent"}}}), here, nil, nil, "web:1 to id-there"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			l := history(t, c.ledger...)
-			r, found := planCopy(l, c.node,
-				func(node string) bool { return !slices.Contains(c.dead, node) },
-				func(r replica) bool { return slices.Contains(c.putOff, r.target) })
-			got := ""
-			if found {
-				got = r.name + " to " + r.target
-			}
-			if got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-		})
-	}
-}

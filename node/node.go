@@ -52,7 +52,8 @@ type Peers interface {
 	// within a second.
 	HasImage(ctx context.Context, node, ref string) bool
 	// Bring has the node bring the image with the ID and give it the cluster's name.
-	// It returns when the node has done it, and fails soon when that stands still.
+	// It returns when the node has done it or ctx ends, and fails soon when that stands
+	// still.
 	Bring(ctx context.Context, node, id, name string) error
 }
 

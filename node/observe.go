@@ -177,7 +177,8 @@ func (n *Node) amend(ctx context.Context, change func(*ledger.Observe)) error {
 
 func (n *Node) propose(ctx context.Context, now ledger.Observe) error {
 	known := false
-	n.cfg.Log.View(func(l *ledger.Ledger) { known = knows(l, now) })
+	var ending []*ledger.Image
+	n.cfg.Log.View(func(l *ledger.Ledger) { known, ending = knows(l, now), namesGone(l, now) })
 	if known {
 		return nil
 	}
@@ -188,7 +189,32 @@ func (n *Node) propose(ctx context.Context, now ledger.Observe) error {
 	if result.Refusal != nil {
 		return result.Refusal
 	}
-	return n.cfg.Log.Wait(ctx, index)
+	if err := n.cfg.Log.Wait(ctx, index); err != nil {
+		return err
+	}
+	for _, i := range ending {
+		if n.meansInCluster(i.Name) != i.ID {
+			n.log.Warn("the last copy of an image was removed from its host: its name is gone from the cluster", "name", i.Name, "image", ledger.Short(i.ID))
+		}
+	}
+	return nil
+}
+
+// namesGone returns the names of the images that the node had and has no more. With
+// the last copy the cluster ends them.
+func namesGone(l *ledger.Ledger, now ledger.Observe) (names []*ledger.Image) {
+	m := l.Node(now.Node)
+	if m == nil {
+		return nil
+	}
+	for _, h := range m.Observed.Images {
+		if ledger.FindHolding(now.Images, h.ID) == nil {
+			for _, name := range l.ImageNames(h.ID) {
+				names = append(names, l.Image(name))
+			}
+		}
+	}
+	return names
 }
 
 // knows says whether the ledger has nothing to learn from the observation. How far

@@ -76,6 +76,51 @@ func TestImageRemovedWithPlainDockerOnItsOnlyHostLosesItsName(t *testing.T) {
 		if w.named("web:1") != "" {
 			t.Error("the cluster names an image that nobody has")
 		}
+		h.wantWarnings(`msg="the last copy of an image was removed from its host: its name is gone from the cluster" name=web:1`)
+	})
+}
+
+func TestNamesThatDoNotEndUnaskedAreNotWarnedOf(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.publish("two:1", "on two hosts")
+		w.hosts[1].publish("two:1", "on two hosts")
+		h.publish("gone:1", "removed with ddocker")
+		if _, err := h.docker.RemoveImage(w.Context(), "two:1", false); err != nil {
+			t.Fatal(err)
+		}
+		w.unname("gone:1", false)
+		for range 2 {
+			h.look()
+		}
+		if len(h.tags()) != 1 {
+			t.Errorf("n1 has %v", h.tags())
+		}
+		h.wantWarnings()
+	})
+}
+
+func TestImageThatOthersWereCommittedFromGoesWithThemWithoutAWord(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.publish("web:1", "code")
+		box := h.outside("box", `{"Image":"web:1"}`)
+		if status, reply, err := h.docker.Commit(w.Context(), "", "container=box&repo=child&tag=1", nil); status != statusCreated || err != nil {
+			t.Fatalf("%d %s %v", status, reply, err)
+		}
+		if err := h.docker.Remove(w.Context(), box, false, true); err != nil {
+			t.Fatal(err)
+		}
+		h.look()
+		for _, name := range []string{"web:1", "child:1"} {
+			if _, err := h.SettleImages(w.Context(), w.unname(name, false)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(h.tags()) != 1 {
+			t.Errorf("n1 has %v", h.tags())
+		}
+		h.wantWarnings()
 	})
 }
 

@@ -3,38 +3,35 @@ package node
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"ddocker/consensus/ledger"
 )
 
 const (
-	copyEvery = 10 * time.Second
-	// copyPause is how long a host is not asked again for a copy of one image.
-	copyPause = 2 * time.Minute
+	copyEvery = 5 * time.Second
+	// watchEvery is how often the host that a copy goes to is looked at.
+	watchEvery = 2 * time.Second
 )
-
-// replica is one copy to be made: on the host with the ID target, by the name.
-type replica struct{ id, name, target string }
 
 // planCopy returns a copy that this node should see made, if any. Of the live hosts
 // that have an image, the one with the lowest ID acts; it asks the live host that
-// lacks the least of it, but none that the caller puts off.
-func planCopy(l *ledger.Ledger, node string, alive func(node string) bool, putOff func(replica) bool) (replica, bool) {
+// lacks the least of it, but none that is put off. Copies on their way count.
+func planCopy(l *ledger.Ledger, node string, alive func(node string) bool, c *copies) (replica, bool) {
 	live := slices.DeleteFunc(l.Nodes(), func(m *ledger.Node) bool { return !alive(m.Node) })
 	wanted := min(l.Settings().ImageReplicas, len(live))
-	last := ""
 	for _, i := range l.Images() {
 		on := slices.DeleteFunc(l.ImageHolders(i.ID), func(m string) bool { return !alive(m) })
-		if i.ID == "" || i.ID == last || len(on) == 0 || len(on) >= wanted || on[0] != node {
+		if i.ID == "" || len(on) == 0 || on[0] != node || len(on)+c.coming(i.ID) >= wanted {
 			continue
 		}
-		last = i.ID           // names of one image often stand together
 		var targets []replica // by name
 		for _, m := range live {
 			r := replica{i.ID, i.Name, m.Node}
-			if !slices.Contains(on, m.Node) && m.Observed.Closed == "" && !putOff(r) {
+			if !slices.Contains(on, m.Node) && m.Observed.Closed == "" && !c.putOff(r) {
 				targets = append(targets, r)
 			}
 		}
@@ -56,47 +53,75 @@ func (n *Node) spread() {
 }
 
 // copyLoop sees to it that as many live hosts have each named image as the cluster
-// wants, one copy at a time.
+// wants. It returns when the copies that it began have ended.
 func (n *Node) copyLoop(ctx context.Context) {
-	tried := map[replica]time.Time{}
+	var running sync.WaitGroup
+	defer running.Wait()
+	c, ended := newCopies(), make(chan replica, copiesAtOnce)
 	for ctx.Err() == nil {
-		if n.copyNext(ctx, tried) {
-			continue
+		for r, found := n.nextCopy(c); found; r, found = n.nextCopy(c) {
+			c.begin(r)
+			running.Go(func() {
+				n.makeCopy(ctx, r)
+				ended <- r
+			})
 		}
 		timer := time.NewTimer(copyEvery)
 		select {
 		case <-timer.C:
 		case <-n.copying:
+		case r := <-ended:
+			c.end(r)
 		case <-ctx.Done():
 		}
 		timer.Stop()
 	}
 }
 
-// copyNext has one copy made and says whether there was one to make. A host that was
-// just asked is passed over, whatever came of it: the ledger tells if it has the
-// image.
-func (n *Node) copyNext(ctx context.Context, tried map[replica]time.Time) bool {
-	var r replica
-	found := false
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		r, found = planCopy(l, n.cfg.ID, n.cfg.Peers.Alive, func(r replica) bool { return time.Since(tried[r]) < copyPause })
-	})
-	if !found {
-		return false
+// nextCopy returns a copy to begin now, if any.
+func (n *Node) nextCopy(c *copies) (r replica, found bool) {
+	if len(c.open) < copiesAtOnce {
+		n.cfg.Log.View(func(l *ledger.Ledger) { r, found = planCopy(l, n.cfg.ID, n.cfg.Peers.Alive, c) })
 	}
-	err := n.cfg.Peers.Bring(ctx, r.target, r.id, r.name)
-	for old, at := range tried {
-		if time.Since(at) >= copyPause {
-			delete(tried, old)
+	return r, found
+}
+
+// makeCopy has the copy made and waits until the ledger here tells of it. It gives it
+// up when the host is of no use any more: a hung engine would be waited for without
+// end.
+func (n *Node) makeCopy(ctx context.Context, r replica) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	making, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	watching.Go(func() {
+		for wait(making, watchEvery) {
+			if err := n.useless(r.target); err != nil {
+				giveUp(err)
+			}
 		}
-	}
-	tried[r] = time.Now()
+	})
+	err := n.cfg.Peers.Bring(making, r.target, r.id, r.name)
 	if err == nil {
-		err = n.cfg.Log.Read(ctx)
+		err = n.cfg.Log.Read(making)
+	}
+	if err != nil && making.Err() != nil {
+		err = context.Cause(making)
 	}
 	if err != nil && ctx.Err() == nil {
 		n.log.Warn("image is not copied to another host yet", "name", r.name, "image", ledger.Short(r.id), "node", r.target, "err", err)
 	}
-	return true
+}
+
+// useless says why a host cannot take a copy now; nil: it can.
+func (n *Node) useless(target string) (err error) {
+	alive := n.cfg.Peers.Alive(target)
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(target); !alive {
+			err = fmt.Errorf("host %s does not answer: see \"ddocker nodes\"", nodeName(l, target))
+		} else if m != nil && m.Observed.Closed != "" {
+			err = fmt.Errorf("host %s is %s", m.Name, m.Observed.Closed)
+		}
+	})
+	return err
 }

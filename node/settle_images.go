@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -158,10 +160,18 @@ func (n *Node) carryOutName(ctx context.Context, s nameStep, have *stock) (remov
 		removed, err = n.drop(ctx, have.engine[s.id], s.id)
 	}
 	if err != nil && !engine.IsNotFound(err) {
-		n.log.Warn("name of an image is not settled", "step", string(s.verb), "name", s.name, "image", ledger.Short(s.id), "err", err)
+		level := slog.LevelWarn
+		if strings.Contains(err.Error(), hasChildren) {
+			level = slog.LevelDebug
+		}
+		n.log.Log(ctx, level, "name of an image is not settled", "step", string(s.verb), "name", s.name, "image", ledger.Short(s.id), "err", err)
 	}
 	return removed, nil
 }
+
+// hasChildren is why the engine keeps an image without a name from which it committed
+// or built others. It removes it with the last of them.
+const hasChildren = "image has dependent child images"
 
 // proposeName has the ledger decide about a name. It may decide otherwise.
 func (n *Node) proposeName(ctx context.Context, c ledger.Command) error {

@@ -28,9 +28,13 @@ type world struct {
 	*testing.T
 	log   *nodetest.Log
 	hosts []*host
+	dying sync.Mutex      // guards down where agents run
 	down  map[string]bool // nodes that gossip believes dead
 	loads map[string]sched.Load
 	made  int
+	// asking is called with the ID of a host that is about to be asked for a copy, and
+	// may fail instead of it.
+	asking func(ctx context.Context, id string) error
 }
 
 // host is one machine, with the present life of its agent.
@@ -48,6 +52,7 @@ type host struct {
 	slow    time.Duration
 	looks   atomic.Int32 // and takes its time for it
 	mover   *image.Mover
+	diary   diary
 	end     func() // of the agent; may be called twice
 }
 
@@ -102,7 +107,7 @@ func (h *host) live() {
 		ID: h.id, Name: h.id[len("id-"):], Address: h.id + ":7000", Version: "test",
 		Log: h.replica, Engine: h.docker, Peers: peers{h.w}, Machine: h.machine,
 		Images: h.mover, Library: library, Disk: h.disk.room,
-		Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
+		Tell: func(gossip.Load) {}, Logger: slog.New(slog.NewTextHandler(&h.diary, nil)),
 	})
 	n := h.Node
 	h.end = func() { n.stop(); n.calls.Wait() }
@@ -127,10 +132,21 @@ func (h *host) look() {
 	}
 }
 
+// die has gossip believe the node dead, while agents run.
+func (w *world) die(id string) {
+	w.dying.Lock()
+	defer w.dying.Unlock()
+	w.down[id] = true
+}
+
 // peers is what a node knows of the others.
 type peers struct{ w *world }
 
-func (p peers) Alive(id string) bool      { return !p.w.down[id] }
+func (p peers) Alive(id string) bool {
+	p.w.dying.Lock()
+	defer p.w.dying.Unlock()
+	return !p.w.down[id]
+}
 func (p peers) Load(id string) sched.Load { return p.w.loads[id] }
 func (p peers) host(id string) *host {
 	return p.w.hosts[slices.IndexFunc(p.w.hosts, func(h *host) bool { return h.id == id })]
@@ -141,10 +157,62 @@ func (p peers) HasImage(ctx context.Context, id, ref string) bool {
 }
 
 func (p peers) Bring(ctx context.Context, id, imageID, name string) error {
-	if p.w.down[id] {
+	if !p.Alive(id) {
 		return errUnplugged
 	}
-	return p.host(id).Bring(ctx, imageID, name, nil)
+	if p.w.asking != nil {
+		if err := p.w.asking(ctx, id); err != nil {
+			return err
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- p.host(id).Bring(ctx, imageID, name, nil) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done(): // a request ends then, whatever its host is still about
+		return ctx.Err()
+	}
+}
+
+// diary is what an agent logs.
+type diary struct {
+	mu    sync.Mutex // guards what follows
+	lines []string
+}
+
+func (d *diary) Write(line []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, string(line))
+	return len(line), nil
+}
+
+// warnings returns the lines that warn of something.
+func (d *diary) warnings() (lines []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range d.lines {
+		if contains(line, "level=WARN") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// wantWarnings is what the host's agent warned of so far, each by words in it.
+func (h *host) wantWarnings(words ...string) {
+	h.w.Helper()
+	got := h.diary.warnings()
+	if len(got) != len(words) {
+		h.w.Errorf("%s warns of %q, want %q", h.cfg.Name, got, words)
+		return
+	}
+	for i := range got {
+		if !contains(got[i], words[i]) {
+			h.w.Errorf("%s warns of %q, want %q", h.cfg.Name, got[i], words[i])
+		}
+	}
 }
 
 // ask is a reservation of a container by that name.
