@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -30,24 +32,60 @@ func (a *API) BringImage(ctx context.Context, node, id, name string) error {
 
 // bring is BringImage, telling how far it is.
 func (a *API) bring(ctx context.Context, node, id, name string, report func(image.Progress)) error {
-	if node == a.cfg.Self {
-		return a.cfg.Images.Bring(ctx, id, name, report)
+	if err := a.awake(ctx, node); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	defer cancel(nil)
-	silence := fmt.Errorf("host %s fell silent while it brought image %s", a.hosts.name(node), ledger.Short(id))
-	watchdog := time.AfterFunc(bringSilence, func() { cancel(silence) })
-	defer watchdog.Stop()
-	err := a.bringThere(ctx, node, url.Values{"id": {id}, "name": {name}}, func(p image.Progress) {
-		watchdog.Reset(bringSilence)
-		if p.Status != "" {
-			report(p)
-		}
-	})
-	if err != nil && errors.Is(context.Cause(ctx), silence) {
-		return silence
+	watching.Go(func() { a.watchEngine(ctx, node, cancel) })
+	var err error
+	if node == a.cfg.Self {
+		err = a.cfg.Images.Bring(ctx, id, name, report)
+	} else {
+		watchdog := time.AfterFunc(bringSilence, func() {
+			cancel(fmt.Errorf("host %s fell silent while it brought image %s", a.hosts.name(node), ledger.Short(id)))
+		})
+		defer watchdog.Stop()
+		err = a.bringThere(ctx, node, a.bringQuery(id, name), func(p image.Progress) {
+			watchdog.Reset(bringSilence)
+			if p.Status != "" {
+				report(p)
+			}
+		})
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return err
+}
+
+// bringQuery is what a node is asked that is to bring an image, of which its own
+// ledger may not know yet.
+func (a *API) bringQuery(id, name string) url.Values {
+	var index uint64
+	a.cfg.Log.View(func(l *ledger.Ledger) { index = l.Index() })
+	return url.Values{"id": {id}, "name": {name}, queryIndex: {strconv.FormatUint(index, 10)}}
+}
+
+// watchEngine cancels what moves an image to a node of which the ledger says that it
+// is closed, and whose engine is silent twice. It ends with ctx.
+func (a *API) watchEngine(ctx context.Context, node string, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for silent := 0; ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if !a.closed(node) || !a.silent(ctx, node) {
+			silent = 0
+		} else if silent++; silent == 2 {
+			cancel(a.noEngine(node))
+		}
+	}
 }
 
 func (a *API) bringThere(ctx context.Context, node string, query url.Values, heard func(image.Progress)) error {

@@ -25,7 +25,65 @@ func (a *API) claim(c *call, claim ledger.Claim) (_ ledger.Claim, index uint64, 
 	if err != nil && !errors.As(err, &refusal) {
 		a.giveUp(c.Context(), claim) // it may have been decided all the same
 	}
-	return claim, index, err
+	return claim, index, a.taken(claim.Name, err)
+}
+
+// claimed returns the image that has the name if somebody still makes it, or nil.
+func (a *API) claimed(name string) (i *ledger.Image) {
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if i = l.Image(name); i != nil && i.ID != "" {
+			i = nil
+		}
+	})
+	return i
+}
+
+// gone says whether the node is dead, as far as gossip knows.
+func (a *API) gone(node string) bool { return node != a.cfg.Self && !a.cfg.Alive(node) }
+
+// taken returns err, or says what can be done where it is a refusal because of a
+// name that a host which does not answer was making.
+func (a *API) taken(name string, err error) error {
+	var refusal *ledger.Refusal
+	if i := a.claimed(name); i != nil && a.gone(i.Node) && errors.As(err, &refusal) && refusal.Code == ledger.Conflict {
+		return a.abandoned(i)
+	}
+	return err
+}
+
+// abandoned refuses a name that a host which does not answer was making.
+func (a *API) abandoned(i *ledger.Image) *ledger.Refusal {
+	remedy := ""
+	if a.gone(i.Node) {
+		remedy = fmt.Sprintf(", choose another name, or free this one with \"ddocker rmi -f %s\"", i.Name)
+	}
+	return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
+		"image %s was being made on host %s, which does not answer: see \"ddocker nodes\"%s", i.Name, a.hosts.name(i.Node), remedy)}
+}
+
+// freeClaim gives a claim on a name up, by force, if the host that was making the
+// image does not answer. It refuses to remove what is still being made. It returns the
+// name, which is empty without an error if nobody makes it.
+func (a *API) freeClaim(ctx context.Context, ref string, force bool) (freed string, err error) {
+	name, ok := ledger.ImageName(ref)
+	if !ok || a.claimed(name) == nil {
+		return "", nil
+	}
+	if err := a.cfg.Log.Read(ctx); err != nil {
+		return "", err
+	}
+	i := a.claimed(name)
+	switch {
+	case i == nil:
+		return "", nil
+	case !a.gone(i.Node):
+		return "", &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
+			"image %s is being made on host %s: wait until it is done", name, a.hosts.name(i.Node))}
+	case !force:
+		return "", a.abandoned(i)
+	}
+	_, err = a.decide(ctx, ledger.Command{Unclaim: &ledger.Unclaim{Claim: i.Claim}})
+	return name, err
 }
 
 // fulfil gives the claim's name to an image of this engine, or, after an error of
@@ -67,7 +125,7 @@ func claimPatience(i *ledger.Image) time.Duration {
 
 // awaitClaim waits until nobody makes the name any more. With a claim of a host
 // that is away, or one that does not end, the refusal stands.
-func (a *API) awaitClaim(ctx context.Context, ref named.NamedTagged, taken *ledger.Refusal, out *messages) error {
+func (a *API) awaitClaim(ctx context.Context, ref named.NamedTagged, out *messages) error {
 	name := named.FamiliarString(ref)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -83,7 +141,7 @@ func (a *API) awaitClaim(ctx context.Context, ref named.NamedTagged, taken *ledg
 		case i == nil || i.ID != "":
 			return nil
 		case !a.hosts.answers(i.Node):
-			return fmt.Errorf("%w, which does not answer: see \"ddocker nodes\"", taken)
+			return a.abandoned(i)
 		case time.Since(since) >= claimPatience(i):
 			return a.claimStays(i)
 		case first:

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -83,17 +84,35 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 
 // silent says whether a node that gave reason to doubt it does not answer now.
 func (a *API) silent(ctx context.Context, node string) bool {
-	doubted := !a.hosts.answers(node)
-	a.cfg.Log.View(func(l *ledger.Ledger) {
-		if h := l.Host(node); h != nil && h.Closed != "" {
-			doubted = true
-		}
-	})
-	if !doubted {
+	if a.hosts.answers(node) && !a.closed(node) {
 		return false
 	}
 	_, err := a.hosts.get(ctx, node, "/_ping", nil)
 	return err != nil
+}
+
+// closed says whether the ledger has it that the node can take nothing now.
+func (a *API) closed(node string) (closed bool) {
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		h := l.Host(node)
+		closed = h != nil && h.Closed != ""
+	})
+	return closed
+}
+
+// awake says why a node cannot do what needs its engine, as far as that is known.
+func (a *API) awake(ctx context.Context, node string) error {
+	switch {
+	case a.gone(node):
+		return fmt.Errorf("host %s does not answer: see \"ddocker nodes\"", a.hosts.name(node))
+	case a.silent(ctx, node) && ctx.Err() == nil:
+		return a.noEngine(node)
+	}
+	return nil
+}
+
+func (a *API) noEngine(node string) error {
+	return fmt.Errorf("the Docker Engine of host %s does not answer: see \"ddocker nodes\"", a.hosts.name(node))
 }
 
 // holder passes the request to the engine that has the container.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	named "github.com/distribution/reference"
+	"github.com/docker/docker/pkg/streamformatter"
 
 	"ddocker/consensus/ledger"
 )
@@ -147,8 +148,28 @@ func (a *API) push(w http.ResponseWriter, c *call) {
 		failWith(w, err)
 		return
 	}
-	a.send(w, c, node, named.FamiliarName(ref))
+	a.send(&headed{ResponseWriter: w, line: streamformatter.FormatStatus("", "Pushing from host %s", a.hosts.name(node))}, c, node, named.FamiliarName(ref))
 }
+
+// headed begins the stream of a success with a line of the cluster's.
+type headed struct {
+	http.ResponseWriter
+	line []byte
+}
+
+// WriteHeader writes the line after it.
+func (h *headed) WriteHeader(status int) {
+	if status != http.StatusOK {
+		h.ResponseWriter.WriteHeader(status)
+		return
+	}
+	h.Header().Del("Content-Length")
+	h.ResponseWriter.WriteHeader(status)
+	h.Write(h.line) // an error is a client that has gone
+}
+
+// Unwrap lets http.ResponseController through.
+func (h *headed) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
 // repository returns all images of the cluster whose names are of the repository.
 func (a *API) repository(repo string) (found []ledger.FoundImage) {
@@ -184,7 +205,7 @@ func (a *API) tag(w http.ResponseWriter, c *call) {
 		Image: ledger.Image{Name: name, ID: found.ID, Owner: a.cfg.Caller(c.Request)},
 	}})
 	if err != nil {
-		failWith(w, err)
+		failWith(w, a.taken(name, err))
 		return
 	}
 	a.settle(c.Context(), on, index)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -110,7 +111,7 @@ func (i *listedImage) own(name, owner string) {
 // between takes the filters out that compare with another image, which an engine
 // can judge only if it has that image, and returns what they ask for.
 func (a *API) between(c *call, f filters) (within func(created int64) bool, err error) {
-	after, before := int64(0), int64(0)
+	after, before := int64(math.MinInt64), int64(math.MaxInt64)
 	for key, bound := range map[string]*int64{"since": &after, "before": &before} {
 		for _, ref := range f[key] {
 			found, err := a.findImage(c.Context(), ref)
@@ -127,9 +128,7 @@ func (a *API) between(c *call, f filters) (within func(created int64) bool, err 
 		}
 		delete(f, key)
 	}
-	return func(created int64) bool {
-		return created > after && (before == 0 || created < before)
-	}, nil
+	return func(created int64) bool { return created > after && created < before }, nil
 }
 
 // mergeImage adds one host's row. Names are kept as "name@host" until complete

@@ -111,6 +111,18 @@ func TestImagesAreFilteredAsOneHostsAre(t *testing.T) {
 	})
 }
 
+func TestImageWithoutADateIsBeforeAll(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		local := w.hosts[0].api.local
+		local.proxy = forward(only{"/images/json", `[{"Id":"sha256:01","Created":0},{"Id":"sha256:02","Created":-62135596800}]`, local.proxy.Transport}, "the Docker Engine", w.hosts[0].api.log)
+		for filter, want := range map[string]int{"": 2, `{"before":["busybox"]}`: 2, `{"since":["busybox"]}`: 0} {
+			if rows := w.hosts[0].images(filter); len(rows) != want {
+				t.Errorf("%s: got %+v", filter, rows)
+			}
+		}
+	})
+}
+
 func TestNameThatIsBeingRemovedIsNotListed(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		w.hosts[1].twin.AddImage("mine:1")
@@ -146,9 +158,9 @@ func TestPruneLeavesWhatHasANameInTheClusterAlone(t *testing.T) {
 		id := h.twin.AddLayered("app:1", []byte("first"))
 		w.settle()
 		other.twin.AddLayered("app:1", []byte("first"))
-		gone := other.twin.AddLayered("tmp:1", []byte("gone"))
 		other.twin.AddLayered("app:1", []byte("second")) // the first has no name there now
-		other.twin.AddLayered("tmp:1", []byte("third"))
+		h.create("web", on("n2"))
+		gone := read[struct{ ID string }](w, h.want(http.StatusCreated, "", post, "/commit?container=web", "")).ID
 		w.settle()
 		done := read[pruned](w, h.want(http.StatusOK, gone, post, "/images/prune", ""))
 		if other.imageID(id) == "" || other.imageID(gone) != "" || done.SpaceReclaimed == 0 {

@@ -24,6 +24,10 @@ func (a *API) importImage(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusBadRequest, "%s", err)
 		return
 	}
+	if err := a.awake(c.Context(), a.cfg.Self); err != nil {
+		failWith(w, err)
+		return
+	}
 	claim, _, err := a.claim(c, ledger.Claim{Name: name, Node: a.cfg.Self})
 	if err != nil {
 		failWith(w, err)
@@ -101,7 +105,11 @@ func (a *API) idsHere(ctx context.Context) (map[string]bool, error) {
 // stand for the same image, are given after it.
 func (a *API) load(w http.ResponseWriter, c *call) {
 	out := &messages{w: duplex(w)}
-	before, err := a.idsHere(c.Context())
+	err := a.awake(c.Context(), a.cfg.Self)
+	var before map[string]bool
+	if err == nil {
+		before, err = a.idsHere(c.Context())
+	}
 	if err != nil {
 		out.fail(err)
 		return
@@ -169,7 +177,7 @@ func (a *API) nameLoaded(c *call, names []image.Named, loaded []string, before m
 		cancel()
 		given[n.ID] = given[n.ID] || err == nil
 		if err != nil {
-			failed = append(failed, err)
+			failed = append(failed, a.taken(n.Name, err))
 			continue
 		}
 		out.stream("Loaded image: " + n.Name + "\n")

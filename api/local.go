@@ -35,6 +35,7 @@ const maxBody = 4 << 20
 type Local struct {
 	node         Node
 	images       Images
+	ledger       Log
 	engine       http.RoundTripper
 	engineImage  func(ctx context.Context, id string) string
 	clusterImage func(ctx context.Context, id string) string
@@ -47,6 +48,7 @@ func newLocal(cfg Config) *Local {
 	return &Local{
 		node:         cfg.Node,
 		images:       cfg.Images,
+		ledger:       cfg.Log,
 		engine:       cfg.Engine.RoundTripper(),
 		engineImage:  cfg.EngineImage,
 		clusterImage: cfg.ClusterImage,

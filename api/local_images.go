@@ -41,6 +41,7 @@ func (l *Local) bring(w http.ResponseWriter, r *http.Request) {
 	lines, flush := json.NewEncoder(w), http.NewResponseController(w)
 	last := time.Now()
 	flush.Flush()
+	l.catchUp(r.Context(), query.Get(queryIndex))
 	err := follow(func(report func(image.Progress)) error {
 		return l.images.Bring(r.Context(), query.Get("id"), query.Get("name"), report)
 	}, func(news []image.Progress) {
@@ -60,6 +61,16 @@ func (l *Local) bring(w http.ResponseWriter, r *http.Request) {
 		end.Error = err.Error()
 	}
 	lines.Encode(end)
+}
+
+// catchUp waits until this node knows what the node that asks does, but no longer
+// than ten seconds: without that it may still do what is asked.
+func (l *Local) catchUp(ctx context.Context, index string) {
+	if at, err := strconv.ParseUint(index, 10, 64); err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		l.ledger.Wait(ctx, at) // an error is a wait that was too long
+	}
 }
 
 // settle has this engine's names agree with the ledger's.

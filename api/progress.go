@@ -117,15 +117,12 @@ func (m *messages) fail(err error) {
 	}
 }
 
-// layers writes how far layers are, as docker pull shows it, and says whether any
-// of them moves.
-func layers(out progress.Output, list []image.Progress) (moves bool) {
+// layers writes how far layers are, as docker pull shows it.
+func layers(out progress.Output, list []image.Progress) {
 	for _, p := range list {
 		if p.Layer == "" || p.Status == "" {
 			continue
 		}
-		moves = moves || p.Status != "Already exists"
 		out.WriteProgress(progress.Progress{ID: ledger.Short(p.Layer), Action: p.Status, Current: p.Current, Total: p.Total})
 	}
-	return moves
 }

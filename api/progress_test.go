@@ -22,17 +22,14 @@ func TestProgressIsWhatDockerPullPrints(t *testing.T) {
 	out.status("1", "Pulling from %s", "library/x")
 	bars := streamformatter.NewJSONProgressOutput(out, false)
 	layer := "sha256:0123456789abcdef"
-	moved := layers(bars, []image.Progress{{Layer: layer, Status: "Already exists"}, {}})
-	if moved {
-		t.Error("a layer that is there does not move")
-	}
-	moved = layers(bars, []image.Progress{
+	layers(bars, []image.Progress{{Layer: layer, Status: "Already exists"}, {}})
+	layers(bars, []image.Progress{
 		{Layer: layer, Status: "Pulling fs layer"},
 		{Layer: layer, Status: "Downloading", Current: 1e6, Total: 2e6},
 		{Layer: layer, Status: "Download complete"}, {Layer: layer, Status: "Pull complete"},
 	})
-	if !moved || !w.Flushed {
-		t.Error("a layer has moved")
+	if !w.Flushed {
+		t.Error("nobody sees it yet")
 	}
 	out.fail(errors.New("no more"))
 	want := []string{

@@ -28,18 +28,24 @@ func (a *API) pruneDangling(ctx context.Context, which prunable, done *pruned) e
 	var mu sync.Mutex
 	var failed error
 	var pruning sync.WaitGroup
-	for _, one := range a.hosts.all() {
-		if !a.hosts.answers(one.id) {
+	for _, one := range a.hosts.each(ctx, "/_ping", nil) {
+		if one.err != nil {
+			mu.Lock()
+			done.Ddocker.Away = append(done.Ddocker.Away, one.name)
+			mu.Unlock()
 			continue
 		}
 		pruning.Go(func() {
-			there, err := a.pruneHost(ctx, one, which, sizes)
+			there, err := a.pruneHost(ctx, one.host, which, sizes)
 			mu.Lock()
 			defer mu.Unlock()
 			done.ImagesDeleted.add(there.ImagesDeleted...)
 			done.SpaceReclaimed += there.SpaceReclaimed
-			if answered(err) {
+			switch {
+			case answered(err):
 				failed = err
+			case err != nil:
+				done.Ddocker.Away = append(done.Ddocker.Away, one.name)
 			}
 		})
 	}

@@ -19,6 +19,8 @@ import (
 type pruned struct {
 	ImagesDeleted  steps
 	SpaceReclaimed uint64
+	// Ddocker is what only the cluster tells: the hosts that did not answer.
+	Ddocker struct{ Away []string } `json:",omitzero"`
 }
 
 // prunable is which images a client lets go.
@@ -73,6 +75,9 @@ func (p *prunable) has(id string, created int64) bool { return created < p.until
 
 // pruneNames takes their names from the images that no container uses.
 func (a *API) pruneNames(c *call, which prunable, done *pruned) error {
+	if err := a.cfg.Log.Read(c.Context()); err != nil { // as in unname
+		return err
+	}
 	images, err := a.mergedImages(c, url.Values{"filters": {which.labels.String()}})
 	if err != nil {
 		return err

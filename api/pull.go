@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,8 +26,17 @@ func (a *API) createImage(w http.ResponseWriter, c *call) {
 	case query.Get("fromSrc") != "" && query.Get("repo") != "":
 		a.importImage(w, c)
 	default:
-		a.here(w, c)
+		a.hereAwake(w, c)
 	}
+}
+
+// hereAwake passes the request to this node's engine, if that answers.
+func (a *API) hereAwake(w http.ResponseWriter, c *call) {
+	if err := a.awake(c.Context(), a.cfg.Self); err != nil {
+		failWith(w, err)
+		return
+	}
+	a.here(w, c)
 }
 
 // pull brings an image that the cluster has a name for from the host that has
@@ -40,7 +50,7 @@ func (a *API) pull(w http.ResponseWriter, c *call) {
 	}
 	tagged, ok := ref.(named.NamedTagged)
 	if _, digested := ref.(named.Digested); digested || !ok {
-		a.here(w, c) // a digest, or all tags: that is no name of the cluster's
+		a.hereAwake(w, c) // a digest, or all tags: that is no name of the cluster's
 		return
 	}
 	out := &messages{w: w}
@@ -65,6 +75,9 @@ func pullReference(name, tag string) (named.Named, error) {
 // pullName pulls a name, after whoever is making it now.
 func (a *API) pullName(c *call, ref named.NamedTagged, out *messages) error {
 	name := named.FamiliarString(ref)
+	if err := a.awake(c.Context(), a.pullsTo(name)); err != nil {
+		return err
+	}
 	for {
 		found, err := a.settledImage(c.Context(), name)
 		var taken *ledger.Refusal
@@ -81,10 +94,19 @@ func (a *API) pullName(c *call, ref named.NamedTagged, out *messages) error {
 		if !errors.As(err, &taken) || taken.Code != ledger.Conflict {
 			return err
 		}
-		if err := a.awaitClaim(c.Context(), ref, taken, out); err != nil {
+		if err := a.awaitClaim(c.Context(), ref, out); err != nil {
 			return err
 		}
 	}
+}
+
+// pullsTo returns where a pull of the name brings it: to the host that a create
+// chose for it, or here.
+func (a *API) pullsTo(name string) string {
+	if asked, _ := a.asked.get(pullKey(name)); asked != "" && a.hosts.answers(asked) {
+		return asked
+	}
+	return a.cfg.Self
 }
 
 // pulled remembers a pull that ended well.
@@ -95,33 +117,35 @@ func (a *API) pulled(name string, err error) error {
 	return err
 }
 
-// pullKnown brings an image of the cluster's to the host that a create chose for
-// it, or here.
+// pullKnown brings an image of the cluster's to where the pull goes. Where it is by
+// that name already, nothing is asked of the ledger, which may have no leader.
 func (a *API) pullKnown(c *call, ref named.NamedTagged, found ledger.FoundImage, out *messages) error {
 	if err := a.samePlatform(c, found); err != nil {
 		return err
 	}
-	node := a.cfg.Self
-	if asked, _ := a.asked.take(pullKey(found.Name)); asked != "" && a.hosts.answers(asked) {
-		node = asked
-	}
+	node := a.pullsTo(found.Name)
+	a.asked.take(pullKey(found.Name))
 	out.status(ref.Tag(), "Pulling from %s", named.Path(ref))
-	moved := false
+	if a.means(c.Context(), node, found) {
+		out.status("", "Status: Image is up to date for %s", found.Name)
+		return nil
+	}
 	bars := streamformatter.NewJSONProgressOutput(out, false)
 	err := follow(func(report func(image.Progress)) error {
 		return a.bring(c.Context(), node, found.ID, found.Name, report)
-	}, func(list []image.Progress) {
-		moved = layers(bars, list) || moved
-	})
-	switch {
-	case err != nil:
+	}, func(list []image.Progress) { layers(bars, list) })
+	if err != nil {
 		return err
-	case moved:
-		out.status("", "Status: Downloaded newer image for %s", found.Name)
-	default:
-		out.status("", "Status: Image is up to date for %s", found.Name)
 	}
+	out.status("", "Status: Downloaded newer image for %s", found.Name)
 	return nil
+}
+
+// means says whether the node's engine has the image by its name.
+func (a *API) means(ctx context.Context, node string, found ledger.FoundImage) bool {
+	var is struct{ ID string }
+	body, err := a.hosts.get(ctx, node, "/images/"+found.Name+"/json", nil)
+	return err == nil && json.Unmarshal(body, &is) == nil && is.ID == found.ID
 }
 
 // samePlatform refuses a pull for another platform than that of the image which

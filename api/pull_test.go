@@ -323,14 +323,33 @@ func TestPullForAnotherPlatformIsRefused(t *testing.T) {
 	})
 }
 
+func TestPullOfWhatIsThereNeedsNoLeader(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.replica.Cut(true)
+		h.want(http.StatusOK, "Status: Image is up to date for busybox:latest", post, "/images/create?fromImage=busybox&tag=latest", "")
+	})
+}
+
+func TestPullThatOnlyBringsTheNameIsNotUpToDate(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[1].twin.AddLayered("mine:1", []byte("mine"))
+		w.hosts[0].twin.AddLayered("other:1", []byte("mine"), []byte("other")) // with the same layer
+		w.settle()
+		w.hosts[0].want(http.StatusOK, "Status: Downloaded newer image for mine:1", post, "/images/create?fromImage=mine&tag=1", "")
+	})
+}
+
 func TestInterruptedPullStopsTheTransfer(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		h := w.hosts[0]
+		w.hosts[1].twin.AddImage("mine:1")
+		w.settle()
 		ended := make(chan error, 1)
 		h.api.cfg.Images = slowImages{nodeImages{h.node}, ended}
 		ctx, cancel := context.WithTimeout(w.Context(), 2*time.Second)
 		defer cancel()
-		r, err := h.cli(dockerCLI).ImagePull(ctx, "busybox:latest", image.PullOptions{})
+		r, err := h.cli(dockerCLI).ImagePull(ctx, "mine:1", image.PullOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,10 @@ const removeTimeout = 2 * time.Minute
 func (a *API) removeImage(w http.ResponseWriter, c *call) {
 	query := c.URL.Query()
 	force := query.Get("force") == "1" || query.Get("force") == "true"
+	if freed, err := a.freeClaim(c.Context(), c.ref, force); freed != "" || err != nil {
+		answerSteps(w, steps{{Untagged: freed}}, err)
+		return
+	}
 	found, err := a.settledImage(c.Context(), c.ref)
 	if err != nil {
 		failWith(w, err)
@@ -40,6 +44,10 @@ func (a *API) removeImage(w http.ResponseWriter, c *call) {
 	default:
 		err = a.removeByID(c, found, force, &done)
 	}
+	answerSteps(w, done, err)
+}
+
+func answerSteps(w http.ResponseWriter, done steps, err error) {
 	if err != nil {
 		failWith(w, err)
 		return
@@ -47,8 +55,13 @@ func (a *API) removeImage(w http.ResponseWriter, c *call) {
 	reply(w, http.StatusOK, done)
 }
 
-// unname takes names from an image, and has the hosts that answer do so too.
+// unname takes names from an image, and has the hosts that answer do so too. Without
+// a quorum nothing is proposed: a leader that is cut off would keep it in its log, and
+// it might be carried out after it was refused.
 func (a *API) unname(ctx context.Context, id string, names []string, force bool, done *steps) error {
+	if err := a.cfg.Log.Read(ctx); err != nil {
+		return err
+	}
 	on := a.holders(id)
 	var index uint64
 	for _, name := range names {

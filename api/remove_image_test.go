@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -104,6 +105,41 @@ func TestImageWithoutANameIsRemovedFromItsHosts(t *testing.T) {
 			t.Error("the image is still there")
 		}
 		h.want(http.StatusNotFound, "No such image", del, "/images/"+ledger.Short(id), "")
+	})
+}
+
+func TestRefusedRemovalIsInNoLog(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.replica.Before(func(c ledger.Command) {
+			if c.Unname != nil {
+				t.Errorf("%+v is proposed", c.Unname)
+			}
+		})
+		h.replica.Cut(true)
+		h.want(http.StatusServiceUnavailable, "", del, "/images/busybox?force=1", "")
+		h.want(http.StatusServiceUnavailable, "", post, "/images/prune?filters="+url.QueryEscape(`{"dangling":["false"]}`), "")
+	})
+}
+
+func TestClaimOfADeadHostIsGivenUpByForce(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, dead := w.hosts[0], w.hosts[1]
+		h.create("web", on("n1"))
+		dead.replica.Cut(true) // it settles nothing
+		h.replica.Propose(w.Context(), ledger.Command{Claim: &ledger.Claim{Claim: "c1", Name: "kd:1", Node: dead.id}})
+		h.want(http.StatusConflict, "image kd:1 is being made on host n2: wait", del, "/images/kd:1?force=1", "")
+		dead.fail()
+		const remedy = `on host n2, which does not answer: see \"ddocker nodes\", choose another name, or free this one with \"ddocker rmi -f kd:1\"`
+		for _, request := range [][2]string{
+			{post, "/commit?container=web&repo=kd&tag=1"}, {post, "/images/busybox/tag?repo=kd&tag=1"},
+			{post, "/images/create?fromImage=kd&tag=1"}, {del, "/images/kd:1"},
+		} {
+			h.want(http.StatusConflict, remedy, request[0], request[1], "")
+		}
+		h.want(http.StatusOK, `[{"Untagged":"kd:1"}]`, del, "/images/kd:1?force=1", "")
+		h.want(http.StatusNotFound, "No such image: kd:1", del, "/images/kd:1?force=1", "")
+		h.want(http.StatusCreated, "", post, "/images/busybox/tag?repo=kd&tag=1", "")
 	})
 }
 

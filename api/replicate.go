@@ -44,7 +44,12 @@ func (a *API) replicate(w http.ResponseWriter, c *call) {
 		return
 	}
 	out := &messages{w: w}
-	out.status("", "Bringing image %s to %d more hosts", c.ref, len(targets))
+	if len(targets) == 0 {
+		_, have := a.lacking(found)
+		out.status("", "Image %s is on %s already", c.ref, hostCount(have, ""))
+	} else {
+		out.status("", "Bringing image %s to %s", c.ref, hostCount(len(targets), "more "))
+	}
 	var bringing sync.WaitGroup
 	for _, to := range targets {
 		bringing.Go(func() {
@@ -56,6 +61,13 @@ func (a *API) replicate(w http.ResponseWriter, c *call) {
 		})
 	}
 	bringing.Wait()
+}
+
+func hostCount(n int, more string) string {
+	if n == 1 {
+		return "1 " + more + "host"
+	}
+	return fmt.Sprintf("%d %shosts", n, more)
 }
 
 func (a *API) replicateTo(c *call, found ledger.FoundImage, to host, out *messages) error {
@@ -83,9 +95,9 @@ func (m *messages) about(what hostMessage) {
 	m.Write(append(line, "\r\n"...))
 }
 
-// replicaTargets returns the hosts that are to get the image and do not have it:
-// all, those named, or as many as are missing to n, which is what the cluster
-// keeps by itself where nothing is said.
+// replicaTargets returns the hosts that are to get the image: those named, whatever
+// the ledger knows of them, all that do not have it, or as many as are missing to n,
+// which is what the cluster keeps by itself where nothing is said.
 func (a *API) replicaTargets(c *call, found ledger.FoundImage) ([]host, error) {
 	query := c.URL.Query()
 	lacking, have := a.lacking(found)
@@ -93,7 +105,7 @@ func (a *API) replicaTargets(c *call, found ledger.FoundImage) ([]host, error) {
 		return lacking, nil
 	}
 	if names := query.Get("hosts"); names != "" {
-		return a.namedHosts(strings.Split(names, ","), lacking)
+		return a.namedHosts(strings.Split(names, ","))
 	}
 	lacking = slices.DeleteFunc(lacking, func(h host) bool { return !a.hosts.answers(h.id) })
 	wanted := 0
@@ -131,8 +143,12 @@ func (a *API) lacking(found ledger.FoundImage) (list []host, have int) {
 	return list, have
 }
 
-// namedHosts returns those of the hosts that are named and lack the image.
-func (a *API) namedHosts(names []string, lacking []host) (list []host, err error) {
+// namedHosts returns the hosts that are named, each once.
+func (a *API) namedHosts(names []string) (list []host, err error) {
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
+	if len(names) == 0 {
+		return nil, invalid("no host is named: see \"ddocker nodes\"")
+	}
 	a.cfg.Log.View(func(l *ledger.Ledger) {
 		for _, name := range names {
 			n := l.NodeNamed(name)
@@ -140,8 +156,7 @@ func (a *API) namedHosts(names []string, lacking []host) (list []host, err error
 				err = &ledger.Refusal{Code: ledger.Unknown, Message: fmt.Sprintf("No such node: %s: see \"ddocker nodes\"", name)}
 				return
 			}
-			at := host{n.Node, n.Name}
-			if slices.Contains(lacking, at) && !slices.Contains(list, at) {
+			if at := (host{n.Node, n.Name}); !slices.Contains(list, at) {
 				list = append(list, at)
 			}
 		}

@@ -88,6 +88,9 @@ func TestCommitWithoutATagTakesTheTime(t *testing.T) {
 	if got := strings.Join(g.changes(), ""); !regexp.MustCompile(`%2Ffree&tag=\d{8}-\d{6}$`).MatchString(got) {
 		t.Errorf("it did %s", got)
 	}
+	if r := g.runs(t, "", "commit", "abc", "Free"); r.code != 1 || strings.Contains(r.stderr, "Committing") {
+		t.Errorf("a name that cannot be: exit code %d: %s", r.code, r.stderr)
+	}
 }
 
 func TestNodesShowsFreeAndTotal(t *testing.T) {

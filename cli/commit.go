@@ -39,6 +39,9 @@ func newCommit(a *app) *cobra.Command {
 func (a *app) commit(ctx context.Context, name string, o container.CommitOptions) error {
 	if _, tag := splitTag(o.Reference); tag == "" {
 		o.Reference += ":" + time.Now().Format(stamp)
+		if _, err := parseName(o.Reference); err != nil {
+			return err
+		}
 		fmt.Fprintln(a.Stderr, "Committing to "+o.Reference)
 	}
 	cluster, err := a.connect()

@@ -36,8 +36,25 @@ func newPull(a *app) *cobra.Command {
 	return c
 }
 
-func (a *app) pull(ctx context.Context, o pullOptions, text string) error {
+// registryName reads the name of an image that a registry has or is to have. It says
+// if a name on one host is of a host that is not there.
+func (a *app) registryName(ctx context.Context, text string) (names.Named, error) {
 	name, err := parseName(text)
+	if err == nil || localTo(text) == "" {
+		return name, err
+	}
+	cluster, away := a.connect()
+	if away != nil {
+		return nil, away
+	}
+	if _, missing := cluster.inspectImage(ctx, text); missing != nil && strings.HasPrefix(missing.Error(), "No such node") {
+		return nil, missing
+	}
+	return nil, err
+}
+
+func (a *app) pull(ctx context.Context, o pullOptions, text string) error {
+	name, err := a.registryName(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -127,7 +144,7 @@ func newPush(a *app) *cobra.Command {
 }
 
 func (a *app) push(ctx context.Context, quiet bool, text string) error {
-	name, err := parseName(text)
+	name, err := a.registryName(ctx, text)
 	if err != nil {
 		return err
 	}

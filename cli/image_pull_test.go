@@ -79,6 +79,8 @@ func TestAPullThatFailsSaysWhy(t *testing.T) {
 	g.runs(t, "", "pull", "-a", "python:3").wants(t, 1, "", "Error: tag can't be used with --all-tags/-a\n")
 	g.runs(t, "", "pull", "Python").wants(t, 1, "", `Error: "Python" is not an image's name: `)
 	g.runs(t, "", "push", "python:3@gpu2").wants(t, 1, "", `"ddocker tag python:3@gpu2 NAME"`)
+	g.answers("GET /images/python:3@gpu9/json", http.StatusNotFound, `{"message":"No such node: gpu9"}`)
+	g.runs(t, "", "pull", "python:3@gpu9").wants(t, 1, "", "Error: No such node: gpu9\n")
 	g.runs(t, "", "pull").wants(t, 1, "", "Error: 'ddocker pull' requires 1 argument\n")
 	if changes := g.changes(); len(changes) > 0 {
 		t.Errorf("it did %q", changes)

@@ -3,8 +3,11 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -116,6 +119,9 @@ func (a *app) prune(ctx context.Context, o *pruneOptions) error {
 		fmt.Fprintln(a.Stdout)
 	}
 	fmt.Fprintln(a.Stdout, "Total reclaimed space:", units.HumanSize(float64(report.SpaceReclaimed)))
+	for _, away := range report.Ddocker.Away {
+		fmt.Fprintf(a.Stderr, "WARNING: host %s does not answer and was left out: see \"ddocker nodes\"\n", away)
+	}
 	return nil
 }
 
@@ -134,8 +140,27 @@ func (a *app) surePrune(ctx context.Context, o *pruneOptions) (bool, error) {
 	return ask(ctx, p, q, func(answer string) (bool, error) { return strings.EqualFold(answer, "y"), nil })
 }
 
-func (c *connection) pruneImages(ctx context.Context, conditions filters.Args) (image.PruneReport, error) {
+// pruneReport is docker's, with the hosts that were left out.
+type pruneReport struct {
+	image.PruneReport
+	Ddocker struct{ Away []string }
+}
+
+// pruneImages speaks to the route itself: docker's client knows no hosts.
+func (c *connection) pruneImages(ctx context.Context, conditions filters.Args) (report pruneReport, err error) {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	return c.docker.ImagesPrune(ctx, conditions)
+	wanted, err := filters.ToJSON(conditions)
+	if err != nil {
+		return report, err
+	}
+	answer, err := c.send(ctx, http.MethodPost, "/images/prune", url.Values{"filters": {wanted}}, nil)
+	if err != nil {
+		return report, err
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&report); err != nil {
+		return report, fmt.Errorf("read what was pruned: %w", err)
+	}
+	return report, nil
 }

@@ -40,12 +40,14 @@ func newReplicate(a *app) *cobra.Command {
 		if c.Flags().Changed("number") && o.number < 1 {
 			return exitError{125, fmt.Errorf("invalid --number %d: write how many hosts are to have the image", o.number)}
 		}
+		if len(o.query()) > 1 {
+			return exitError{125, errors.New("choose one of --all, --hosts and --number: each says which hosts are to have the image")}
+		}
 		return a.replicate(c.Context(), o, args[0])
 	}
 	c.Flags().BoolVar(&o.all, "all", false, "Copy to every host")
 	c.Flags().StringSliceVar(&o.hosts, "hosts", nil, "Copy to these hosts, comma-separated")
 	c.Flags().IntVarP(&o.number, "number", "n", 0, "Copy until so many hosts have it")
-	c.MarkFlagsMutuallyExclusive("all", "hosts", "number")
 	c.RegisterFlagCompletionFunc("hosts", a.completeNames(0, nodeNames))
 	return c
 }
@@ -126,7 +128,10 @@ func (h *hostLines) take(line hostLine) error {
 	case line.Error != "" && line.Host == "":
 		return json.NewEncoder(&h.ready).Encode(jsonmessage.JSONMessage{Error: &jsonmessage.JSONError{Message: line.Error}})
 	case line.Error != "":
-		h.failed = append(h.failed, errors.New("host "+line.Host+": "+line.Error))
+		if at := "host " + line.Host; !strings.Contains(line.Error, at+":") && !strings.Contains(line.Error, at+" ") {
+			line.Error = "host " + line.Host + ": " + line.Error
+		}
+		h.failed = append(h.failed, errors.New(line.Error))
 		line.Status = "failed"
 	case line.Done:
 		line.Status = "done"

@@ -165,6 +165,28 @@ func TestReplicateTellsOfEveryHost(t *testing.T) {
 	}
 }
 
+func TestReplicateNamesAHostThatFailsOnce(t *testing.T) {
+	g := newAgent(t)
+	g.answers("POST /ddocker/images/b/replicate", http.StatusOK, `{"host":"gpu3","error":"bring image b to host gpu3: no room"}
+		{"host":"gpu1","error":"bring image b to host gpu10: no room"}`)
+	g.runs(t, "", "image", "replicate", "b").wants(t, 1, "gpu3: failed\ngpu1: failed\n",
+		"Error: bring image b to host gpu3: no room\nError: host gpu1: bring image b to host gpu10: no room\n")
+}
+
+func TestPruneNamesTheHostsThatWereLeftOut(t *testing.T) {
+	g := newAgent(t)
+	g.answers("POST /images/prune", http.StatusOK, `{"ImagesDeleted":[],"SpaceReclaimed":0,"Ddocker":{"Away":["gpu4"]}}`)
+	g.runs(t, "", "image", "prune", "-f").wants(t, 0, "Total reclaimed space: 0B\n",
+		`WARNING: host gpu4 does not answer and was left out: see "ddocker nodes"`)
+}
+
+func TestNameOfOneHostIsListedOnThatHostAlone(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /images/json", http.StatusOK, `[{"Id":"sha256:0123","RepoTags":["a:1","b:1@gpu2","c:1@gpu3"],"Ddocker":{"Hosts":["gpu1","gpu2"],"Away":["gpu3"],"Replicas":3}}]`)
+	g.runs(t, "", "images", "--format", "{{.Tag}} {{.Copies}} {{.Hosts}}").wants(t, 0,
+		"1 2/3 gpu1, gpu2, gpu3 (away)\n1@gpu2 1 gpu2\n1@gpu3 0 gpu3 (away)\n")
+}
+
 func TestReplicateDrawsABarForEveryHost(t *testing.T) {
 	g := newAgent(t)
 	half := make(chan struct{})
@@ -194,7 +216,7 @@ func TestReplicateRefusesWhatCannotBeMeant(t *testing.T) {
 	g.asked = nil
 	g.runs(t, "", "image", "replicate", "-n", "0", "b").wants(t, 125, "", "Error: invalid --number 0: ")
 	g.runs(t, "", "image", "replicate", "-n", "x", "b").wants(t, 125, "", "Error: invalid argument")
-	g.runs(t, "", "image", "replicate", "--all", "-n", "2", "b").wants(t, 1, "", "Error: if any flags in the group [all hosts number] are set")
+	g.runs(t, "", "image", "replicate", "--all", "-n", "2", "b").wants(t, 125, "", "Error: choose one of --all, --hosts and --number")
 	g.runs(t, "", "image", "replicate").wants(t, 1, "", "Error: 'ddocker image replicate' requires 1 argument")
 	if changes := g.changes(); len(changes) > 0 {
 		t.Errorf("it did %q", changes)

@@ -117,11 +117,9 @@ func imageTable(hosts bool) table {
 func imageRows(i imageSummary, trunc bool) []imageRow {
 	created := time.Unix(i.Created, 0)
 	row := imageRow{
-		Copies:       copies(i),
 		CreatedAt:    created.String(),
 		CreatedSince: units.HumanDuration(time.Since(created)) + " ago",
 		Digest:       "<none>",
-		Hosts:        hostNames(i),
 		ID:           i.ID,
 		Repository:   "<none>",
 		Size:         units.HumanSizeWithPrecision(float64(i.Size), 3),
@@ -140,30 +138,29 @@ func imageRows(i imageSummary, trunc bool) []imageRow {
 	for _, name := range i.RepoTags {
 		row.Repository, row.Tag = splitTag(name)
 		row.Digest, row.Owner = firstOf(digests[row.Repository], "<none>"), i.Ddocker.Owners[name]
+		row.Copies, row.Hosts = copies(i, localTo(name))
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
+		row.Copies, row.Hosts = copies(i, "")
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-// copies is on how many hosts an image is, and of how many while those are too few.
-func copies(i imageSummary) string {
-	have := strconv.Itoa(len(i.Ddocker.Hosts))
-	if len(i.Ddocker.Hosts) < i.Ddocker.Replicas {
-		return have + "/" + strconv.Itoa(i.Ddocker.Replicas)
+// copies is on how many hosts an image is, and of how many while those are too few,
+// and lists the hosts. A name that is local to one host is there alone.
+func copies(i imageSummary, local string) (number, list string) {
+	elsewhere := func(host string) bool { return local != "" && host != local }
+	hosts := slices.DeleteFunc(slices.Clone(i.Ddocker.Hosts), elsewhere)
+	number = strconv.Itoa(len(hosts))
+	if local == "" && len(hosts) < i.Ddocker.Replicas {
+		number += "/" + strconv.Itoa(i.Ddocker.Replicas)
 	}
-	return have
-}
-
-// hostNames lists the hosts that have an image.
-func hostNames(i imageSummary) string {
-	hosts := slices.Clone(i.Ddocker.Hosts)
-	for _, away := range i.Ddocker.Away {
+	for _, away := range slices.DeleteFunc(slices.Clone(i.Ddocker.Away), elsewhere) {
 		hosts = append(hosts, away+" (away)")
 	}
-	return strings.Join(hosts, ", ")
+	return number, strings.Join(hosts, ", ")
 }
 
 // localTo is the HOST of NAME@HOST, which is empty for other names.

@@ -206,3 +206,18 @@ func TestExecGivesARealTerminal(t *testing.T) {
 		})
 	}
 }
+
+func TestAPullShowsHowFarItIs(t *testing.T) {
+	l := bare(t)
+	l.Cluster(t)
+	keepCopies(t, l, 1)
+	makeImage(t, l.Host(1), "random", 20)
+	for _, client := range [][]string{{"ddocker"}, {"docker", "-H", l.Host(3).Agent()}} {
+		t.Run(client[0], func(t *testing.T) {
+			l.Host(3).Slow(t, "80mbit")
+			term := open(t, l.Host(3), append(client, "pull", "random")...)
+			term.expect(`^latest: Pulling from library/random$`)
+			term.expect(`[0-9a-f]{12}: Downloading +[\d.]+[kM]B/20\.97MB`)
+		})
+	}
+}
