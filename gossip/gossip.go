@@ -132,12 +132,13 @@ func (g *Gossip) Run(ctx context.Context) error {
 		t.Shutdown()
 		return fmt.Errorf("start gossip: %w", err)
 	}
-	ctx, stop := context.WithCancel(ctx)
+	working, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	for _, do := range []func(context.Context){g.announce, g.report} {
-		work.Go(func() { do(ctx) })
+		work.Go(func() { do(working) })
 	}
-	work.Go(func() { g.rejoin(ctx, list) })
+	work.Go(func() { g.rejoin(working, list) })
+	// Not working: whoever closes the port because ctx ended may be ahead of that.
 	err = t.serve(ctx)
 	stop()
 	if err := list.Leave(leaveTimeout); err != nil {
