@@ -153,30 +153,16 @@ func (m *Mover) land(f *flight) {
 	close(f.done)
 }
 
-// keeping returns the context in which an image that is here is kept: it goes on
-// when the last caller leaves, and ends with the Mover.
-func (f *flight) keeping() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), keepTimeout)
-	context.AfterFunc(f.ctx, func() {
-		if errors.Is(context.Cause(f.ctx), errStopped) {
-			cancel()
-		}
-	})
-	return ctx, cancel
-}
-
 // fly brings the image and has it kept by all who wait for it.
 func (m *Mover) fly(f *flight) {
 	defer m.land(f)
 	brought, err := m.obtain(f)
 	callers := m.seal(f)
-	ctx, cancel := f.keeping()
-	defer cancel()
 	kept := false
 	for _, c := range callers {
 		c.err = err
 		if err == nil && c.want.Keep != nil {
-			c.err = c.want.Keep(ctx)
+			c.err = c.want.Keep(f.ctx)
 		}
 		kept = kept || c.err == nil
 	}

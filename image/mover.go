@@ -18,8 +18,6 @@ const (
 	sweepEvery = time.Minute
 	// undoTimeout bounds removing one image that is nobody's.
 	undoTimeout = time.Minute
-	// keepTimeout bounds giving an image that came its name.
-	keepTimeout = time.Minute
 )
 
 // Config is what a Mover works with. Engine, Backend, Dir, Peer, Self, From and

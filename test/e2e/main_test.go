@@ -5,7 +5,7 @@
 //
 //	cluster              one cluster of h1, h2 and h3, each of which sees all three
 //	on HOST CMD…         CMD on that host; DOCKER_HOST is its engine, DDOCKER_HOST its agent
-//	lab ARG…             lab.sh: agent, halt, cut, slow, mend, split, join, move …
+//	lab ARG…             lab.sh: agent, halt, cut, mend, split, join, move, engine …
 //	exits N CMD…         CMD ends with exit code N
 //	until LIMIT RE CMD…  CMD again and again until it succeeds and its output matches RE;
 //	                     !RE: until it does not match
