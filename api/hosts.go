@@ -163,6 +163,7 @@ type statusError struct {
 	message string
 }
 
+// Error returns the engine's own sentence.
 func (e *statusError) Error() string { return e.message }
 
 // get asks one node's engine and returns the body of a 200.
@@ -272,6 +273,7 @@ func (a *API) unreachable(w http.ResponseWriter, name, node string) {
 // short enough to be kept whole.
 type inProcess struct{ handler http.Handler }
 
+// RoundTrip has the handler answer, and returns when it has.
 func (p inProcess) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	defer func() {
 		switch v := recover(); v {

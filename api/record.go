@@ -14,8 +14,13 @@ type record struct {
 	body   bytes.Buffer
 }
 
-func (w *record) Header() http.Header         { return w.header }
-func (w *record) WriteHeader(status int)      { w.status = status }
+// Header returns the answer's headers, to be changed.
+func (w *record) Header() http.Header { return w.header }
+
+// WriteHeader keeps the status.
+func (w *record) WriteHeader(status int) { w.status = status }
+
+// Write keeps the bytes.
 func (w *record) Write(p []byte) (int, error) { return w.body.Write(p) }
 
 func (w *record) response(r *http.Request) *http.Response {

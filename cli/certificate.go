@@ -17,8 +17,10 @@ const agentCertificates = "/var/lib/ddocker/tls"
 // that is not to be trusted.
 type certificateError struct{ err error }
 
+// Error says what the cause says.
 func (e *certificateError) Error() string { return e.err.Error() }
 
+// Unwrap returns the cause.
 func (e *certificateError) Unwrap() error { return e.err }
 
 // clientTLS reads the user's certificate for speaking to agents over TCP.

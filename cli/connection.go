@@ -70,6 +70,7 @@ type apiError struct {
 	message string
 }
 
+// Error returns the agent's own sentence.
 func (e *apiError) Error() string { return e.message }
 
 // Unwrap makes errdefs.IsNotFound recognise a missing object.

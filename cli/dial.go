@@ -62,8 +62,10 @@ func (u *unreachableError) add(e endpoint, err error) {
 	u.causes = append(u.causes, err)
 }
 
+// Error says why each address could not be reached.
 func (u *unreachableError) Error() string { return strings.Join(u.reasons, "; ") }
 
+// Unwrap returns the causes.
 func (u *unreachableError) Unwrap() []error { return u.causes }
 
 // explain says in one sentence why e could not be reached, and what to do.

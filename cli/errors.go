@@ -19,6 +19,7 @@ type exitError struct {
 	err  error
 }
 
+// Error says what the cause says, if there is one.
 func (e exitError) Error() string {
 	if e.err == nil {
 		return fmt.Sprintf("exit code %d", e.code)
@@ -26,6 +27,7 @@ func (e exitError) Error() string {
 	return e.err.Error()
 }
 
+// Unwrap returns the cause.
 func (e exitError) Unwrap() error { return e.err }
 
 // refused marks err as a refusal of create or exec, with docker's exit code.

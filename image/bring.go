@@ -60,6 +60,7 @@ type flight struct {
 	// Guarded by Mover.mu.
 	callers []*caller
 	sealed  bool // nobody joins any more
+	landing bool // its outcome is being dealt with, whoever leaves
 }
 
 // caller is one Bring that waits for a flight. Its outcome is there when the
@@ -121,9 +122,13 @@ func (m *Mover) accompany(ctx context.Context, f *flight, c *caller) error {
 }
 
 // leave takes a caller from a flight. The last one ends it and waits until nothing
-// of it is left.
+// of it is left; but an image that has come by then is kept all the same.
 func (m *Mover) leave(f *flight, c *caller) {
 	m.mu.Lock()
+	if f.landing {
+		m.mu.Unlock()
+		return
+	}
 	f.callers = slices.DeleteFunc(f.callers, func(other *caller) bool { return other == c })
 	last := len(f.callers) == 0
 	if last {
@@ -140,7 +145,7 @@ func (m *Mover) leave(f *flight, c *caller) {
 func (m *Mover) seal(f *flight) []*caller {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f.sealed = true
+	f.sealed, f.landing = true, true
 	return slices.Clone(f.callers)
 }
 

@@ -166,6 +166,33 @@ func TestALoadGoesOnWhileOneCallerIsLeft(t *testing.T) {
 	})
 }
 
+// What has come and is verified is not thrown away because whoever asked for it
+// goes while it is given its name.
+func TestAnImageThatIsHereIsKeptWhenItsCallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.host("a"), w.host("b")
+		layer := noise(1, mib)
+		id := a.Add(layer)
+		want := b.want(id, "a")
+		ctx, leave := context.WithCancel(t.Context())
+		keep := want.Keep
+		want.Keep = func(ctx context.Context) error {
+			leave()
+			time.Sleep(time.Second)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return keep(ctx)
+		}
+		if err := b.mover.Bring(ctx, want); !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller that left hears %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		w.has(b, id, layer)
+	})
+}
+
 func TestTheLastCallerTakesTheLoadAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
