@@ -123,6 +123,13 @@ func (h *Held) AddOutside(g *Grant) {
 	}
 }
 
+// Clone returns a copy that can be added to.
+func (h *Held) Clone() Held {
+	c := *h
+	c.gpus, c.ports = maps.Clone(h.gpus), maps.Clone(h.ports)
+	return c
+}
+
 // AddPort counts a port as held, for example by a process outside any container.
 func (h *Held) AddPort(p Port) {
 	if h.ports == nil {

@@ -11,7 +11,7 @@ import (
 
 // Version is the newest version of commands and snapshots that this ledger
 // reads, and the one it writes.
-const Version = 2
+const Version = 3
 
 // Command is one entry of the log: a request ID and exactly one of the verbs.
 type Command struct {
@@ -35,6 +35,12 @@ type Command struct {
 	Merge     *Merge             `json:"merge,omitempty"`
 	Unname    *Unname            `json:"unname,omitempty"`
 	Evict     *Evict             `json:"evict,omitempty"`
+	Define    *Define            `json:"define,omitempty"`
+	Made      *Made              `json:"made,omitempty"`
+	Unmade    *Unmade            `json:"unmade,omitempty"`
+	Undefine  *Undefine          `json:"undefine,omitempty"`
+	Attach    *Attach            `json:"attach,omitempty"`
+	Move      *Move              `json:"move,omitempty"`
 }
 
 // Encode writes a command for the log.
@@ -104,6 +110,11 @@ type Reserve struct {
 	// Request is what it needs, Candidates the IDs of the nodes to try, best first.
 	Request    sched.Request `json:"request"`
 	Candidates []string      `json:"candidates"`
+	// Networks and Volumes are the names of what it uses and hosts have of their own.
+	Networks []string `json:"networks,omitempty"`
+	Volumes  []string `json:"volumes,omitempty"`
+	// Apart says that its host was asked for by name: its networks may be elsewhere.
+	Apart bool `json:"apart,omitempty"`
 }
 
 // Confirm records that a placement's container exists. It is sent by the holder.
@@ -150,6 +161,8 @@ type Result struct {
 	Placement *Placement `json:"placement,omitempty"`
 	// Image is the name claimed, or given.
 	Image *Image `json:"image,omitempty"`
+	// Object is the network or volume defined, or made.
+	Object *Object `json:"object,omitempty"`
 }
 
 // Refusal is the ledger's no, in words for a person.

@@ -110,6 +110,7 @@ func state(l *Ledger) string {
 		fmt.Fprintf(&b, "expired: %s\n", id)
 	}
 	imageState(&b, l)
+	objectState(&b, l)
 	return b.String()
 }
 

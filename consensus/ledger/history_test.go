@@ -127,6 +127,7 @@ func drawCommand(t *rapid.T) Command {
 	c := rapid.SampledFrom([]func(*rapid.T) Command{
 		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawConfigure, drawToken,
 		drawImageCommand, drawImageCommand, drawImageCommand, drawImageCommand,
+		drawObjectCommand, drawObjectCommand, drawObjectCommand,
 	}).Draw(t, "verb")(t)
 	if rapid.Bool().Draw(t, "with an ID") {
 		c.ID = pool(t, "request", "r", 40)
@@ -189,6 +190,7 @@ func drawReserve(t *rapid.T) Command {
 		Image: "web:1", ImageID: image,
 		Placement: pool(t, "placement", "p", 9), Name: pool(t, "name", "web", 6), Request: r,
 		Candidates: rapid.Permutation([]string{"n1", "n2", "n3"}).Draw(t, "candidates"),
+		Networks: drawNames(t, "net"), Volumes: drawNames(t, "vol"), Apart: rapid.IntRange(0, 3).Draw(t, "apart") == 0,
 	}}
 }
 

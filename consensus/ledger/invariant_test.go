@@ -99,6 +99,7 @@ func consistent(t fataler, l *Ledger) {
 		t.Fatalf("names: %v are kept, %v would be right", l.names, names)
 	}
 	summed(t, l)
+	consistentObjects(t, l)
 	consistentImages(t, l)
 	if len(l.memos.order) != len(l.memos.byID) || len(l.memos.order) > maxMemos || len(l.expired) > maxExpired {
 		t.Fatalf("%d and %d memos, %d expired", len(l.memos.order), len(l.memos.byID), len(l.expired))
@@ -180,6 +181,8 @@ func FuzzApply(f *testing.F) {
 		{NameImage: &NameImage{Claim: "c", Image: Image{Name: "making:1", ID: "sha256:e1", Node: "n1", Layers: []Layer{{"sha256:l1", 3}}}}},
 		{Merge: &Merge{Node: "n2", Images: []Image{{Name: "debian:12", ID: "sha256:d1"}}}},
 		{Unname: &Unname{Name: "debian:12", ID: "sha256:d1", Force: true}}, {Evict: &Evict{Node: "n2", ID: "sha256:d1"}},
+		{Define: &Define{Kind: Network, Name: "net", Home: "n1"}}, {Made: &Made{Network, "front", "n2", "e2"}}, {Unmade: &Unmade{Network, "front", "n1", "e1"}},
+		{Undefine: &Undefine{Kind: Network, Name: "front", ID: "e1"}}, {Attach: &Attach{Placement: "p1", Network: "front"}}, {Move: &Move{Placements: []string{"p1"}, Candidates: []string{"n2"}}},
 		{Observe: &Observe{Node: "n2", Seen: 3, Images: []Holding{has("sha256:f1", "debian:12")}}},
 	} {
 		data, err := Encode(c)

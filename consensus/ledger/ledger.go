@@ -32,6 +32,9 @@ type Ledger struct {
 	named      map[string][]string        // names by image ID, sorted
 	holders    map[string]map[string]bool // nodes that have it, by image ID
 	removals   []Removal                  // oldest first; appended to or replaced, not changed
+	objects    map[thing]*Object
+	uses       uses       // of the objects
+	leftovers  []Leftover // oldest first; replaced, not changed
 	expired    []string                   // placements released without a container, oldest first
 }
 
@@ -63,6 +66,11 @@ type Placement struct {
 	Request   sched.Request `json:"request"`
 	Grant     sched.Grant   `json:"grant"`
 	Created   time.Time     `json:"created"` // the leader's time of the reservation
+	// Networks and Volumes are the names of those that it uses.
+	Networks []string `json:"networks,omitempty"`
+	Volumes  []string `json:"volumes,omitempty"`
+	// Was are the containers that it had on other hosts before it was moved.
+	Was []string `json:"was,omitempty"`
 }
 
 // New returns an empty ledger with the default settings.
@@ -79,6 +87,8 @@ func New() *Ledger {
 		named:      map[string][]string{},
 		holders:    map[string]map[string]bool{},
 		memos:      memory{byID: map[string]memo{}},
+		objects:    map[thing]*Object{},
+		uses:       uses{},
 	}
 }
 
@@ -153,6 +163,24 @@ func (l *Ledger) applyImages(c *Command, at time.Time) Result {
 		return l.unname(c.Unname)
 	case c.Evict != nil:
 		return l.evict(c.Evict)
+	}
+	return l.applyObjects(c, at)
+}
+
+func (l *Ledger) applyObjects(c *Command, at time.Time) Result {
+	switch {
+	case c.Define != nil:
+		return l.define(c.Define, at)
+	case c.Made != nil:
+		return l.made(c.Made)
+	case c.Unmade != nil:
+		return l.unmade(c.Unmade)
+	case c.Undefine != nil:
+		return l.undefine(c.Undefine)
+	case c.Attach != nil:
+		return l.attach(c.Attach)
+	case c.Move != nil:
+		return l.move(c.Move)
 	}
 	return refuse(Invalid, "the command has no verb that this node knows: upgrade ddocker on it")
 }

@@ -8,6 +8,9 @@ type memo struct {
 	// Image is a name, and Index where it was taken.
 	Image string `json:"image,omitempty"`
 	Index uint64 `json:"index,omitempty"`
+	// Kind and Object name a network or volume, which took its name at Index.
+	Kind   Kind   `json:"kind,omitempty"`
+	Object string `json:"object,omitempty"`
 }
 
 func newMemo(id string, r Result) memo {
@@ -17,6 +20,9 @@ func newMemo(id string, r Result) memo {
 	}
 	if r.Image != nil {
 		m.Image, m.Index = r.Image.Name, r.Image.Index
+	}
+	if r.Object != nil {
+		m.Kind, m.Object, m.Index = r.Object.Kind, r.Object.Name, r.Object.Index
 	}
 	return m
 }
@@ -49,6 +55,12 @@ func (l *Ledger) recall(m memo) Result {
 			return Result{Image: i}
 		}
 		return refuse(Gone, "the image name %s that this request took has been given up since", m.Image)
+	}
+	if m.Object != "" {
+		if o := l.objects[thing{m.Kind, m.Object}]; o != nil && o.Index == m.Index {
+			return Result{Object: o}
+		}
+		return refuse(Gone, "the %s %s that this request made has been removed since", m.Kind, m.Object)
 	}
 	return Result{Refusal: m.Refusal}
 }

@@ -21,10 +21,18 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 	if r := l.imageChanged(c); r != nil {
 		return Result{Refusal: r}
 	}
+	home, why, refusal := l.tied(c)
+	if refusal != nil {
+		return Result{Refusal: refusal}
+	}
 	misfit := sched.Misfit{Request: &c.Request}
 	for _, id := range c.Candidates {
 		n := l.nodes[id]
 		if n == nil {
+			continue
+		}
+		if home != "" && id != home {
+			misfit.Lacks = append(misfit.Lacks, sched.Lack{Host: n.Name, Kind: sched.Closed, What: "no place for it: " + why})
 			continue
 		}
 		grant, lack, ok := sched.Allot(n.host, &c.Request, l.settings.StartPort, l.ports.next)
@@ -34,7 +42,10 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 		}
 		p := &Placement{
 			ID: c.Placement, Node: id, Name: c.Name, Image: c.Image, ImageID: c.ImageID, Type: c.Type, Owner: c.Owner,
-			Request: c.Request, Grant: *grant, Created: at.UTC(),
+			Request: c.Request, Grant: *grant, Created: at.UTC(), Networks: c.Networks, Volumes: c.Volumes,
+		}
+		for _, key := range p.things() {
+			l.settleOn(key, id)
 		}
 		l.hold(n, p)
 		return Result{Placement: p}
@@ -68,6 +79,10 @@ func (l *Ledger) hold(n *Node, p *Placement) {
 	l.placements[p.ID] = p
 	l.names[p.Name] = p.ID
 	l.containers[p.Container] = p.ID
+	for _, id := range p.Was {
+		l.containers[id] = p.ID
+	}
+	l.uses.add(p, 1)
 }
 
 // nameTaken refuses a container name that anybody but the placement has.
@@ -141,6 +156,10 @@ func (l *Ledger) release(c *Release) Result {
 		delete(l.placements, p.ID)
 		delete(l.names, p.Name)
 		delete(l.containers, p.Container)
+		for _, id := range p.Was {
+			delete(l.containers, id)
+		}
+		l.uses.add(p, -1)
 		n := l.nodes[p.Node]
 		delete(n.held, p.ID)
 		l.put(n)

@@ -37,13 +37,13 @@ func (l *Ledger) Restore(r io.Reader) error {
 }
 
 func (l *Ledger) readHead(h *head) error {
-	if h.Nodes < 0 || h.Placements < 0 || h.Memos < 0 || h.Images < 0 {
+	if h.Nodes < 0 || h.Placements < 0 || h.Memos < 0 || h.Images < 0 || h.Objects < 0 {
 		return errors.New("its head counts fewer than nothing")
 	}
 	if refused := l.configure(&h.Settings).Refusal; refused != nil {
 		return refused
 	}
-	l.index, l.expired = h.Index, newest(h.Expired)
+	l.index, l.expired, l.leftovers = h.Index, newest(h.Expired), h.Leftovers
 	for _, r := range h.Removals {
 		r.Nodes = slices.Compact(slices.Sorted(slices.Values(r.Nodes)))
 		l.addRemoval(r)
@@ -72,6 +72,11 @@ func (l *Ledger) readRecords(in *json.Decoder, h *head) error {
 	}
 	for range h.Images {
 		if err := l.readImage(in); err != nil {
+			return err
+		}
+	}
+	for range h.Objects {
+		if err := l.readObject(in); err != nil {
 			return err
 		}
 	}
@@ -143,5 +148,17 @@ func (l *Ledger) readImage(in *json.Decoder) error {
 	if l.images[i.Name] = &i; i.ID != "" {
 		l.addName(&i)
 	}
+	return nil
+}
+
+func (l *Ledger) readObject(in *json.Decoder) error {
+	var o Object
+	if err := in.Decode(&o); err != nil {
+		return err
+	}
+	if o.Name == "" || l.objects[o.key()] != nil {
+		return fmt.Errorf("%s %q is in it twice, or has no name", o.Kind, o.Name)
+	}
+	l.objects[o.key()] = &o
 	return nil
 }

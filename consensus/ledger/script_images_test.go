@@ -32,7 +32,7 @@ func (a args) imageCommand(verb string, c *Command) {
 	case "evict":
 		c.Evict = &Evict{a.word(0), imageID(a.word(1))}
 	default:
-		a.t.Fatalf("no such command: %s", verb)
+		a.objectCommand(verb, c)
 	}
 }
 

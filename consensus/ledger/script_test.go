@@ -16,7 +16,7 @@ import (
 //
 //	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
 //	observe NODE [closed=WORD] [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
-//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE]
+//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [apart]
 //	confirm PLACEMENT CONTAINER [from=IMAGE]
 //	release PLACEMENT [expired]
 //	rename PLACEMENT NAME
@@ -29,6 +29,12 @@ import (
 //	merge NODE has=IMAGE[,NAME…]… [layers=CHAIN:SIZE[,…]]
 //	unname NAME IMAGE [force]
 //	evict NODE IMAGE
+//	define KIND NAME home=NODE [owner=WORD]
+//	made KIND NAME ID on=NODE
+//	unmade KIND NAME ID on=NODE
+//	undefine KIND NAME ID [done=NODE]…
+//	attach PLACEMENT NETWORK [detach]
+//	move PLACEMENT… to=NODE[,NODE…]
 //	raw TEXT             an entry of these very bytes
 //	resolve REF
 //	find REF             the image that is meant
@@ -91,6 +97,8 @@ func (s *script) apply(data []byte) string {
 		return "ok: " + r.Placement.ID
 	case r.Image != nil:
 		return "ok: " + r.Image.Name
+	case r.Object != nil:
+		return "ok: " + r.Object.Name
 	}
 	return "ok"
 }
@@ -137,6 +145,7 @@ func (a args) command(verb string) Command {
 		c.Reserve = &Reserve{
 			Placement: a.word(0), Name: a.word(1), Image: "debian",
 			Request: a.request(), Candidates: strings.Split(a.key("on"), ","),
+			Networks: a.keys["net"], Volumes: a.keys["vol"], Apart: a.has("apart"),
 		}
 		if at := strings.LastIndexByte(a.key("from"), ':'); at >= 0 {
 			c.Reserve.Image, c.Reserve.ImageID = a.key("from")[:at], imageID(a.key("from")[at+1:])

@@ -20,6 +20,7 @@ type Snapshot struct {
 	placements []*Placement
 	memos      []memo
 	images     []*Image
+	objects    []*Object
 }
 
 // head is a snapshot's first record: its version, how many records follow, and
@@ -35,6 +36,8 @@ type head struct {
 	Memos      int               `json:"memos"`
 	Images     int               `json:"images,omitempty"`
 	Removals   []Removal         `json:"removals,omitempty"`
+	Objects    int               `json:"objects,omitempty"`
+	Leftovers  []Leftover        `json:"leftovers,omitempty"`
 }
 
 type nodeRecord struct {
@@ -50,6 +53,7 @@ func (l *Ledger) Snapshot() Snapshot {
 		nodes:      slices.SortedFunc(maps.Values(l.nodes), func(a, b *Node) int { return cmp.Compare(a.Node, b.Node) }),
 		placements: slices.SortedFunc(maps.Values(l.placements), func(a, b *Placement) int { return cmp.Compare(a.ID, b.ID) }),
 		images:     l.Images(),
+		objects:    l.allObjects(),
 	}
 	for _, id := range l.memos.order {
 		s.memos = append(s.memos, l.memos.byID[id])
@@ -59,12 +63,13 @@ func (l *Ledger) Snapshot() Snapshot {
 		Version: Version, Index: l.index, Settings: l.settings, Tokens: tokens, Expired: slices.Clone(l.expired),
 		Nodes: len(s.nodes), Placements: len(s.placements), Memos: len(s.memos),
 		Images: len(s.images), Removals: l.removals,
+		Objects: len(s.objects), Leftovers: l.leftovers,
 	}
 	return s
 }
 
 // WriteTo writes the snapshot as one JSON record a line: the head, then nodes,
-// placements, remembered results and images. Equal states write equal bytes.
+// placements, remembered results, images and objects. Equal states write equal bytes.
 func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	count := &counter{w: w}
 	buffered := bufio.NewWriterSize(count, 64<<10)
@@ -81,6 +86,9 @@ func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, i := range s.images {
 		err = errors.Join(err, out.Encode(i))
+	}
+	for _, o := range s.objects {
+		err = errors.Join(err, out.Encode(o))
 	}
 	if err = errors.Join(err, buffered.Flush()); err != nil {
 		return count.n, fmt.Errorf("write ledger snapshot: %w", err)
