@@ -106,6 +106,10 @@ type Node struct {
 	// changes what the cluster knows of this machine, and naming by whoever lists
 	// images and acts on the list. Naming is taken before telling.
 	pinning, telling, naming turn
+	// furnishing is held by whoever makes or removes networks and volumes of the cluster.
+	furnishing turn
+	// nameless belongs to whoever holds furnishing.
+	nameless nameless
 
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
@@ -132,7 +136,7 @@ func New(cfg Config) *Node {
 	return &Node{
 		cfg: cfg, log: cfg.Logger, life: life, stop: stop,
 		kick: make(chan struct{}, 1), copying: make(chan struct{}, 1),
-		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1),
+		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
 		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
 		identities: map[string]identity{}, evicting: map[string]chan struct{}{},
 	}

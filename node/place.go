@@ -100,7 +100,7 @@ func (n *Node) pick(ctx context.Context, c *ledger.Reserve) error {
 // lately could not is taken where there is no other.
 func (n *Node) rank(c *ledger.Reserve, i imageOn) (ids []string, misfit *sched.Misfit) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
-		load := n.waits(l, i)
+		load := preferring(l, c, n.waits(l, i))
 		failed := n.failedToBring(l, i.id)
 		usable, lacks := n.usable(l, c, i)
 		best, refused := sched.Pick(turned(slices.DeleteFunc(slices.Clone(usable), func(h *sched.Host) bool { return failed[h.ID] })), load, &c.Request, candidates)
@@ -117,10 +117,37 @@ func (n *Node) rank(c *ledger.Reserve, i imageOn) (ids []string, misfit *sched.M
 	return ids, misfit
 }
 
+// elsewhere is what a host without the networks and volumes of a container is behind
+// the one that has them, in seconds of waiting: they would be made anew there.
+const elsewhere = 60
+
+// preferring has the container go where its networks and volumes are already, though
+// they hold it nowhere.
+func preferring(l *ledger.Ledger, c *ledger.Reserve, load func(string) sched.Load) func(string) sched.Load {
+	homes := map[string]bool{}
+	for kind, names := range map[ledger.Kind][]string{ledger.Network: c.Networks, ledger.Volume: c.Volumes} {
+		for _, name := range names {
+			if o := l.Object(kind, name); o != nil {
+				homes[o.Home] = true
+			}
+		}
+	}
+	return func(node string) sched.Load {
+		known := load(node)
+		if len(homes) > 0 && !homes[node] {
+			known.Wait += elsewhere
+		}
+		return known
+	}
+}
+
 // usable returns the hosts that may be asked, and what the others lack.
 func (n *Node) usable(l *ledger.Ledger, c *ledger.Reserve, i imageOn) (usable []*sched.Host, lacks []sched.Lack) {
+	home, why, _ := l.Tied(c) // which the ledger refuses where there is no such host
 	for _, h := range l.Hosts() {
 		switch {
+		case home != "" && h.ID != home:
+			lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "no place for it: " + why})
 		case c.Request.Host != "" && c.Request.Host != h.Name && c.Request.Host != h.ID:
 			usable = append(usable, h) // Fit says that it was not asked
 		case !n.cfg.Peers.Alive(h.ID):

@@ -92,6 +92,10 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 		if image, err = n.provide(p); err != nil {
 			return 0, nil, err
 		}
+		if err := n.furnish(p); err != nil {
+			n.release(id)
+			return 0, nil, err
+		}
 	}
 	p, shared, gpus := n.granted(id) // an image may have been long on its way
 	if p == nil || p.Node != n.cfg.ID {
@@ -185,6 +189,7 @@ func (n *Node) create(p *ledger.Placement, version string, body []byte) (status 
 		if err := json.Unmarshal(reply, &made); err != nil {
 			return 0, nil, fmt.Errorf("create %s: read the engine's reply: %w", p.Name, err)
 		}
+		n.noteVolumes(p)
 		return status, reply, n.confirm(p, made.ID)
 	case status >= statusFailed && !n.withdraw(p):
 		return status, reply, nil

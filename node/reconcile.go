@@ -38,7 +38,7 @@ func (n *Node) rest(ctx context.Context, most time.Duration) bool {
 		case <-end.C:
 			return true
 		case <-look.C:
-			if n.unsettled() || n.namesUnsettled() || n.portsChanged() || n.cfg.Engine.Ping(ctx) != nil {
+			if n.unsettled() || n.namesUnsettled() || n.objectsUnsettled() || n.portsChanged() || n.cfg.Engine.Ping(ctx) != nil {
 				return true
 			}
 		case <-ctx.Done():
@@ -93,6 +93,9 @@ func (n *Node) reconcile(ctx context.Context) error {
 		}
 	}
 	if err := n.observe(ctx, list, outsiders); err != nil {
+		return err
+	}
+	if err := n.settleObjects(ctx); err != nil {
 		return err
 	}
 	return n.movePinned(ctx)

@@ -35,7 +35,7 @@ type Ledger struct {
 	objects    map[thing]*Object
 	uses       uses       // of the objects
 	leftovers  []Leftover // oldest first; replaced, not changed
-	expired    []string                   // placements released without a container, oldest first
+	expired    []string   // placements released without a container, oldest first
 }
 
 // Node is a machine of the cluster. What is exported of it is never changed once
