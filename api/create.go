@@ -122,6 +122,10 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 			return nil, invalid("%s", err)
 		}
 	}
+	rules, err := takeRules(top)
+	if err != nil {
+		return nil, invalid("%s", err)
+	}
 	if o.body, err = json.Marshal(top); err != nil {
 		return nil, invalid("%s", err)
 	}
@@ -137,6 +141,9 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 		return nil, invalid("%s", err)
 	}
 	if err := a.chooseImage(c, o); err != nil {
+		return nil, err
+	}
+	if err := a.choose(c.Context(), rules, &o.reserve.Request); err != nil {
 		return nil, err
 	}
 	return o, a.pin(c.Context(), w, overlay, &o.reserve.Request)

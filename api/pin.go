@@ -16,11 +16,6 @@ import (
 // pin restricts a container to the one host that has what it is tied to: other
 // containers, or files of the host that the cluster does not know to be shared.
 func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, r *sched.Request) error {
-	a.cfg.Log.View(func(l *ledger.Ledger) {
-		if n := l.NodeNamed(r.Host); n != nil {
-			r.Host = n.Name // asked for by its ID, perhaps
-		}
-	})
 	if other := w.companion(); other != "" {
 		t, refusal := a.resolve(ctx, other)
 		if refusal != nil {

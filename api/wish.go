@@ -87,10 +87,6 @@ func (w *wish) request(s settings.Settings) (typeName string, r sched.Request, e
 	if h.Memory > 0 {
 		r.Memory = h.Memory
 	}
-	r.Host, r.HostReason = w.Labels[labelNode], ""
-	if r.Host != "" {
-		r.HostReason = "its label " + labelNode + " says so"
-	}
 	if err := w.gpus(&r); err != nil {
 		return "", r, err
 	}

@@ -36,7 +36,6 @@ func TestWishBecomesARequest(t *testing.T) {
 		{"all GPUs by ID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["all"]}]}}`, `{"AllGPUs":true}`},
 		{"GPUs by UUID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["GPU-a","GPU-b"]}]}}`, `{"GPUs":[{"UUID":"GPU-a"},{"UUID":"GPU-b"}]}`},
 		{"a GPU by model", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"model":"A100"}}]}}`, `{"GPUs":[{"Model":"A100"}]}`},
-		{"a host", `{"Image":"i","Labels":{"ddocker.node":"n2"}}`, `{"Host":"n2","HostReason":"its label ddocker.node says so"}`},
 		{"a type by name", `{"Image":"i","Labels":{"ddocker.type":"1x TITAN Xp"}}`, `{"MilliCPU":4000,"Memory":8589934592,"GPUs":[{"Model":"TITAN Xp"}]}`},
 		{"a type by number", `{"Image":"i","Labels":{"ddocker.type":"0"}}`, `{"MilliCPU":2000,"Memory":4294967296}`},
 		{

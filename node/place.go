@@ -145,11 +145,12 @@ func preferring(l *ledger.Ledger, c *ledger.Reserve, load func(string) sched.Loa
 func (n *Node) usable(l *ledger.Ledger, c *ledger.Reserve, i imageOn) (usable []*sched.Host, lacks []sched.Lack) {
 	home, why, _ := l.Tied(c) // which the ledger refuses where there is no such host
 	for _, h := range l.Hosts() {
+		_, asked := c.Request.Admits(h)
 		switch {
 		case home != "" && h.ID != home:
 			lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "no place for it: " + why})
-		case c.Request.Host != "" && c.Request.Host != h.Name && c.Request.Host != h.ID:
-			usable = append(usable, h) // Fit says that it was not asked
+		case !asked:
+			usable = append(usable, h) // Fit says so
 		case !n.cfg.Peers.Alive(h.ID):
 			lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "unreachable"})
 		case !i.on[h.ID] && !i.moves:

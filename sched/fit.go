@@ -6,7 +6,7 @@ type Lack struct {
 	Kind Kind
 	// Need and Free are in the kind's unit: thousandths of a core, bytes, cards.
 	Need, Free int64
-	// What names the model, the card, the port, or why the host is closed.
+	// What names the model, the card, the port, the rule, or why the host is closed.
 	What string
 }
 
@@ -17,6 +17,7 @@ type Kind uint8
 // The kinds of Lack.
 const (
 	NotAsked Kind = iota // the request names another host
+	Excluded             // a rule of the request leaves the host out
 	Closed               // the host takes nothing new
 	TooSmall             // the host could not hold the request even if it were empty
 	NoCores
@@ -30,8 +31,8 @@ const (
 // already, and if not, what it lacks first. It is THE rule: whatever grants or
 // ranks calls it. It allocates nothing where the request fits.
 func Fit(h *Host, r *Request) (Lack, bool) {
-	if r.Host != "" && r.Host != h.Name && r.Host != h.ID {
-		return Lack{h.Name, NotAsked, 0, 0, r.Host}, false
+	if lack, ok := r.Admits(h); !ok {
+		return lack, false
 	}
 	if h.Closed != "" {
 		return Lack{h.Name, Closed, 0, 0, h.Closed}, false
@@ -40,6 +41,19 @@ func Fit(h *Host, r *Request) (Lack, bool) {
 		if lack, ok := rule(h, r); !ok {
 			lack.Host = h.Name
 			return lack, false
+		}
+	}
+	return Lack{}, true
+}
+
+// Admits says whether the request may go to the host at all, whatever that has.
+func (r *Request) Admits(h *Host) (Lack, bool) {
+	if r.Host != "" && r.Host != h.Name && r.Host != h.ID {
+		return Lack{h.Name, NotAsked, 0, 0, r.Host}, false
+	}
+	for i := range r.Only {
+		if !r.Only[i].meets(h) {
+			return Lack{h.Name, Excluded, 0, 0, r.Only[i].Words}, false
 		}
 	}
 	return Lack{}, true

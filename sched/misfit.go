@@ -46,10 +46,22 @@ func (m *Misfit) refusal() string {
 
 // only says why no other host was asked.
 func (m *Misfit) only() string {
-	if m.Request.HostReason == "" {
-		return ""
+	if m.Request.HostReason != "" {
+		return fmt.Sprintf(" (only %s will do: %s)", m.Request.Host, m.Request.HostReason)
 	}
-	return fmt.Sprintf(" (only %s will do: %s)", m.Request.Host, m.Request.HostReason)
+	var rules []string
+	for _, l := range m.Lacks {
+		if l.Kind != Excluded {
+			for _, rule := range m.Request.Only {
+				rules = append(rules, rule.Words)
+			}
+			break
+		}
+	}
+	if len(rules) == 0 {
+		return "" // the hosts themselves are said not to meet them
+	}
+	return fmt.Sprintf(" (only a host that meets %s will do)", strings.Join(rules, " and "))
 }
 
 // relevant leaves out the hosts that were not asked, unless none was.
@@ -59,9 +71,11 @@ func (m *Misfit) relevant() []Lack {
 			return []Lack{l}
 		}
 	}
-	asked := slices.DeleteFunc(slices.Clone(m.Lacks), func(l Lack) bool { return l.Kind == NotAsked })
-	if len(asked) > 0 {
-		return asked
+	for _, unasked := range []Kind{Excluded, NotAsked} {
+		asked := slices.DeleteFunc(slices.Clone(m.Lacks), func(l Lack) bool { return l.Kind == NotAsked || l.Kind == unasked })
+		if len(asked) > 0 {
+			return asked
+		}
 	}
 	l := m.Lacks[0]
 	l.Host = l.What
@@ -84,6 +98,8 @@ func (l Lack) String() string {
 	switch l.Kind {
 	case NotAsked:
 		return "no host is named " + l.Host
+	case Excluded:
+		return l.Host + " does not meet " + l.What
 	case Closed:
 		return l.Host + " is " + l.What
 	case TooSmall:

@@ -10,10 +10,10 @@ type Load struct {
 }
 
 // Pick returns the at most n hosts that fit the request, best first, or what
-// each host lacks. Hosts with idle GPUs are spared for those who need GPUs, and
-// large free groups of cards for those who need many; otherwise the emptiest
-// host comes first, so that containers spread; of equals the one that stands
-// first in hosts. A second of waiting weighs as much as one percent of load.
+// each host lacks. Whoever meets more of what the request prefers comes first.
+// Then hosts with idle GPUs are spared for those who need GPUs, and large free
+// groups of cards for those who need many; otherwise the emptiest host comes
+// first, so that containers spread; of equals the one that stands first in hosts. A second of waiting weighs as much as one percent of load.
 // Loads are asked by host ID; load may be nil. The cost is one Fit a host.
 func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host, *Misfit) {
 	best := make([]ranked, 0, n+1)
@@ -24,6 +24,11 @@ func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host,
 			continue
 		}
 		c := ranked{host: h, spare: h.FreeGPUs("")}
+		for i := range r.Prefer {
+			if !r.Prefer[i].meets(h) {
+				c.unmet++
+			}
+		}
 		var known Load
 		if load != nil {
 			known = load(h.ID)
@@ -45,6 +50,7 @@ func Pick(hosts []*Host, load func(id string) Load, r *Request, n int) ([]*Host,
 
 type ranked struct {
 	host  *Host
+	unmet int // rules that the request prefers to be met
 	spare int // free cards that the request would keep others from, or leave scattered
 	full  int // percent
 }
@@ -65,6 +71,9 @@ func insert(best []ranked, c ranked, n int) []ranked {
 }
 
 func (c *ranked) before(d *ranked) bool {
+	if c.unmet != d.unmet {
+		return c.unmet < d.unmet
+	}
 	if c.spare != d.spare {
 		return c.spare < d.spare
 	}

@@ -92,7 +92,7 @@ func TestPickReturnsTheBestOfAll(t *testing.T) {
 		}
 		fitting := slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool { _, ok := Fit(h, &r); return !ok })
 		slices.SortFunc(fitting, func(a, b *Host) int {
-			if (&ranked{a, a.FreeGPUs(""), a.percent()}).before(&ranked{b, b.FreeGPUs(""), b.percent()}) {
+			if (&ranked{a, 0, a.FreeGPUs(""), a.percent()}).before(&ranked{b, 0, b.FreeGPUs(""), b.percent()}) {
 				return -1
 			}
 			return 1

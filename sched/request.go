@@ -26,6 +26,24 @@ type Request struct {
 	Host string `json:",omitempty"`
 	// HostReason says why Host is the only one, for refusals.
 	HostReason string `json:",omitempty"`
+	// Only are rules that the host must meet, each of them.
+	Only []Rule `json:",omitempty"`
+	// Prefer are rules that count when hosts are ordered. They decide nothing, and
+	// are not written down.
+	Prefer []Rule `json:"-"`
+}
+
+// Rule is a choice of hosts.
+type Rule struct {
+	// Words are the rule as it was given, such as "constraint:node==gpu*".
+	Words string
+	// Hosts are the IDs of the hosts that meet it, ascending.
+	Hosts []string
+}
+
+func (r Rule) meets(h *Host) bool {
+	_, ok := slices.BinarySearch(r.Hosts, h.ID)
+	return ok
 }
 
 // GPUWish asks for one card: of a model, or one by UUID, or any.
