@@ -37,6 +37,12 @@ type Node interface {
 	Removed(ctx context.Context, container string) error
 }
 
+// Furnisher has this node's engine have what the cluster's containers share.
+type Furnisher interface {
+	// Furnish makes a network of the cluster here, unless it is there.
+	Furnish(ctx context.Context, network string) error
+}
+
 // Images carries out on this node what the cluster decided of images.
 type Images interface {
 	// Commit makes an image of a container of this node. It goes on when ctx ends.
@@ -70,6 +76,7 @@ type Config struct {
 	Log                 Log
 	Raft                Raft
 	Node                Node
+	Furnisher           Furnisher
 	Images              Images
 	Engine              *engine.Engine
 	// EngineImage returns what this engine calls the image with the cluster's ID.
@@ -87,7 +94,10 @@ type Config struct {
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI writes what nvidia-smi says of this machine.
-	SMI    func(ctx context.Context) (string, error)
+	SMI func(ctx context.Context) (string, error)
+	// Socket is where this node serves local clients; a container that asks for its
+	// engine's socket gets this.
+	Socket string
 	Logger *slog.Logger
 }
 

@@ -146,7 +146,7 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 	if err := a.choose(c.Context(), rules, &o.reserve.Request); err != nil {
 		return nil, err
 	}
-	return o, a.pin(c.Context(), w, overlay, &o.reserve.Request)
+	return o, a.pin(c.Context(), w, overlay, o)
 }
 
 func invalid(format string, args ...any) error {

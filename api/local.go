@@ -33,7 +33,9 @@ const maxBody = 4 << 20
 // cluster's API, of this node or of another, and have passed its table there:
 // whoever holds a node's certificate is trusted with that.
 type Local struct {
+	self, socket string
 	node         Node
+	furnisher    Furnisher
 	images       Images
 	ledger       Log
 	engine       http.RoundTripper
@@ -46,7 +48,10 @@ type Local struct {
 
 func newLocal(cfg Config) *Local {
 	return &Local{
+		self:         cfg.Self,
+		socket:       cfg.Socket,
 		node:         cfg.Node,
+		furnisher:    cfg.Furnisher,
 		images:       cfg.Images,
 		ledger:       cfg.Log,
 		engine:       cfg.Engine.RoundTripper(),
@@ -95,6 +100,9 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case pathSettle:
 		l.settle(w, r)
+		return
+	case pathFurnish:
+		l.furnish(w, r)
 		return
 	}
 	version, err := l.clamp(r.Context(), version)
@@ -165,6 +173,10 @@ func (l *Local) create(w http.ResponseWriter, r *http.Request, version string) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		fail(w, http.StatusBadRequest, "read the request: %s", err)
+		return
+	}
+	if body, err = l.ownSocket(body); err != nil {
+		failWith(w, err)
 		return
 	}
 	status, answer, err := l.node.Realize(r.Context(), query.Get(queryPlacement), index, version, body)

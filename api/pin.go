@@ -14,23 +14,31 @@ import (
 )
 
 // pin restricts a container to the one host that has what it is tied to: other
-// containers, or files of the host that the cluster does not know to be shared.
-func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, r *sched.Request) error {
+// containers, files of the host that the cluster does not know to be shared, and
+// networks and volumes.
+func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, o *order) error {
+	r := &o.reserve.Request
+	o.reserve.Apart = r.Host != "" || len(r.Only) > 0
 	if other := w.companion(); other != "" {
 		t, refusal := a.resolve(ctx, other)
 		if refusal != nil {
 			return refusal
 		}
-		return narrow(r, a.hosts.name(t.Node), "container "+other+" is there")
+		if err := narrow(r, a.hosts.name(t.Node), "container "+other+" is there"); err != nil {
+			return err
+		}
 	}
 	shared, err := everywhere(overlay)
 	if err != nil {
 		return err
 	}
-	if local := w.local(shared); local != "" && r.Host == "" {
-		return narrow(r, a.cfg.Name, local+" is its own and not known to be on every host (see additional_options in \"ddocker config show\")")
+	if source := w.bound(shared); source != "" && r.Host == "" {
+		why := "volume " + source + " is its own and not known to be on every host (see additional_options in \"ddocker config show\")"
+		if err := narrow(r, a.cfg.Name, why); err != nil {
+			return err
+		}
 	}
-	return nil
+	return a.tie(ctx, w, o)
 }
 
 func narrow(r *sched.Request, host, why string) error {
@@ -56,28 +64,12 @@ func (w *wish) companion() string {
 	return ""
 }
 
-// local names the first thing that the container wants of its host's own.
-func (w *wish) local(shared *wish) string {
+// bound names the first directory or file of a host that the container wants.
+func (w *wish) bound(shared *wish) string {
 	paths := shared.sources()
-	h := &w.HostConfig
-	for _, b := range h.Binds {
-		if source, _, ok := strings.Cut(b, ":"); ok && !within(source, paths) {
-			return "volume " + source
-		}
-	}
-	for _, m := range h.Mounts {
-		if (m.Type == "bind" || m.Type == "volume") && m.Source != "" && !within(m.Source, paths) {
-			return "volume " + m.Source
-		}
-	}
-	networks := []string{h.NetworkMode}
-	for name := range w.NetworkingConfig.EndpointsConfig {
-		networks = append(networks, name)
-	}
-	slices.Sort(networks)
-	for _, n := range networks {
-		if !slices.Contains([]string{"", "default", "bridge", "host", "none", shared.HostConfig.NetworkMode}, n) {
-			return "network " + n
+	for _, source := range w.sources() {
+		if strings.HasPrefix(source, "/") && !slices.Contains(engineSockets, source) && !within(source, paths) {
+			return source
 		}
 	}
 	return ""
@@ -104,7 +96,7 @@ func (w *wish) sources() (paths []string) {
 		}
 	}
 	for _, m := range w.HostConfig.Mounts {
-		if m.Source != "" {
+		if m.Source != "" && (m.Type == "bind" || m.Type == "volume") {
 			paths = append(paths, m.Source)
 		}
 	}

@@ -73,6 +73,20 @@ func routes() []route {
 		{post, "/images/{}/tag", (*API).tag},
 		{del, "/images/{}", (*API).removeImage},
 
+		{get, "/networks", (*API).listNetworks},
+		{post, "/networks/create", (*API).createNetwork},
+		{post, "/networks/prune", (*API).pruneNetworks},
+		{get, "/networks/{}", (*API).inspectNetwork},
+		{del, "/networks/{}", (*API).removeNetwork},
+		{post, "/networks/{}/connect", (*API).connect},
+		{post, "/networks/{}/disconnect", (*API).disconnect},
+
+		{get, "/volumes", (*API).listVolumes},
+		{post, "/volumes/create", (*API).createVolume},
+		{post, "/volumes/prune", (*API).pruneVolumes},
+		{get, "/volumes/{}", (*API).inspectVolume},
+		{del, "/volumes/{}", (*API).removeVolume},
+
 		{get, "/swarm", (*API).refuseSwarm},
 		{get, "/services", (*API).refuseSwarm},
 		{get, "/nodes", (*API).refuseSwarm},

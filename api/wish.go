@@ -28,11 +28,13 @@ type wish struct {
 		PortBindings                          map[string][]portWish
 		PublishAllPorts                       bool
 		Binds, VolumesFrom, Links             []string
-		Mounts                                []struct{ Type, Source, Target string }
+		Mounts                                []mountWish
 		NetworkMode, IpcMode, PidMode         string
 	}
 	NetworkingConfig struct{ EndpointsConfig map[string]json.RawMessage }
 }
+
+type mountWish struct{ Type, Source, Target string }
 
 type portWish struct{ HostIP, HostPort string }
 

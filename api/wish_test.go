@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,39 +112,59 @@ func TestFilesAndNetworksOfOneHostPinAContainerToIt(t *testing.T) {
 		``:                               "",
 		`"Binds":["/home/alice:/data"]`:  "",
 		`"Binds":["/home:/h:ro"]`:        "",
-		`"Binds":["/homes:/h"]`:          "volume /homes",
-		`"Binds":["/home/../etc:/e"]`:    "volume /home/../etc",
-		`"Binds":["/srv:/srv"]`:          "volume /srv",
-		`"Binds":["data:/data"]`:         "volume data",
+		`"Binds":["/homes:/h"]`:          "/homes",
+		`"Binds":["/home/../etc:/e"]`:    "/home/../etc",
+		`"Binds":["/srv:/srv"]`:          "/srv",
+		`"Binds":["data:/data"]`:         "",
 		`"Binds":["/anonymous"]`:         "",
-		`"Binds":["/scratch/mine:/m"]`:   "volume /scratch/mine", // the option's /scratch is an anonymous volume
-		`"Binds":["/home:/h","/srv:/s"]`: "volume /srv",
-		`"Binds":["models:/m"]`:          "",
-		`"Mounts":[{"Type":"bind","Source":"/srv","Target":"/s"}]`:    "volume /srv",
+		`"Binds":["/scratch/mine:/m"]`:   "/scratch/mine", // the option's /scratch is an anonymous volume
+		`"Binds":["/home:/h","/srv:/s"]`: "/srv",
+		`"Binds":["/var/run/docker.sock:/var/run/docker.sock"]`:       "", // every host has one
+		`"Mounts":[{"Type":"bind","Source":"/srv","Target":"/s"}]`:    "/srv",
 		`"Mounts":[{"Type":"bind","Source":"/home/x","Target":"/s"}]`: "",
-		`"Mounts":[{"Type":"volume","Source":"v","Target":"/s"}]`:     "volume v",
-		`"Mounts":[{"Type":"volume","Source":"models"}]`:              "",
-		`"Mounts":[{"Type":"volume","Target":"/s"}]`:                  "",
+		`"Mounts":[{"Type":"volume","Source":"v","Target":"/s"}]`:     "",
 		`"Mounts":[{"Type":"tmpfs","Target":"/s"}]`:                   "",
-		`"NetworkMode":"bridge"`:                                      "",
-		`"NetworkMode":"host"`:                                        "",
-		`"NetworkMode":"lab"`:                                         "",
-		`"NetworkMode":"mine"`:                                        "network mine",
 	} {
-		var w wish
-		if err := json.Unmarshal([]byte(`{"HostConfig":{`+host+`}}`), &w); err != nil {
-			t.Fatal(err)
-		}
-		if got := w.local(shared); got != want {
+		if got := hostWish(t, host).bound(shared); got != want {
 			t.Errorf("%s: got %q, want %q", host, got, want)
+		}
+	}
+}
+
+func hostWish(t *testing.T, host string) *wish {
+	t.Helper()
+	var w wish
+	if err := json.Unmarshal([]byte(`{"HostConfig":{`+host+`}}`), &w); err != nil {
+		t.Fatal(err)
+	}
+	return &w
+}
+
+func TestNetworksAndVolumesOfAWishAreThoseThatNotEveryHostHas(t *testing.T) {
+	for host, want := range map[string]string{
+		``:                             "[] []",
+		`"Binds":["data:/data:ro"]`:    "[] [data]",
+		`"Binds":["/anonymous"]`:       "[] []",
+		`"Binds":["/srv:/s","v:/v"]`:   "[] [v]",
+		`"NetworkMode":"bridge"`:       "[] []",
+		`"NetworkMode":"default"`:      "[] []",
+		`"NetworkMode":"container:me"`: "[] []",
+		`"NetworkMode":"mine"`:         "[mine] []",
+		`"Mounts":[{"Type":"volume","Source":"v","Target":"/s"},{"Type":"volume","Source":"v","Target":"/t"}]`: "[] [v]",
+		`"Mounts":[{"Type":"volume","Target":"/s"}]`:                                                           "[] []",
+		`"Mounts":[{"Type":"image","Source":"busybox","Target":"/s"}]`:                                         "[] []",
+	} {
+		w := hostWish(t, host)
+		if got := fmt.Sprint(w.networks(), w.volumes()); got != want {
+			t.Errorf("%s: got %s, want %s", host, got, want)
 		}
 	}
 	var w wish
 	if err := json.Unmarshal([]byte(`{"NetworkingConfig":{"EndpointsConfig":{"default":{},"mine":{}}}}`), &w); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.local(shared); got != "network mine" {
-		t.Errorf("an endpoint pins by %q", got)
+	if got := w.networks(); !slices.Equal(got, []string{"mine"}) {
+		t.Errorf("an endpoint ties to %q", got)
 	}
 }
 

@@ -1,0 +1,375 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+// changeTimeout bounds the making, removal and pruning of networks and volumes on one
+// host.
+const changeTimeout = 2 * time.Minute
+
+// predefined are the networks that every engine has.
+var predefined = []string{"bridge", "host", "none"}
+
+// found is a network or a volume, where it was found.
+type found struct {
+	node string
+	id   string         // the engine's own
+	obj  *ledger.Object // nil: one that a person made on the host
+}
+
+// pathOf is Docker's path of an object.
+func pathOf(kind ledger.Kind, ref string) string {
+	if kind == ledger.Network {
+		return "/networks/" + ref
+	}
+	return "/volumes/" + ref
+}
+
+// findObject finds the network or volume that a client means: of the cluster, or one
+// that only hosts know of. Those that every engine has are this node's.
+func (a *API) findObject(ctx context.Context, kind ledger.Kind, ref string) (found, error) {
+	if kind == ledger.Network && slices.Contains(predefined, ref) {
+		return found{node: a.cfg.Self, id: ref}, nil
+	}
+	f, err := a.lookUp(kind, ref)
+	if err == nil && f.obj == nil && a.cfg.Log.Read(ctx) == nil {
+		f, err = a.lookUp(kind, ref) // it may just have been made through another node
+	}
+	if err != nil || f.obj != nil {
+		return f, err
+	}
+	return a.askObject(ctx, kind, ref)
+}
+
+// lookUp finds an object in the ledger; its obj is nil where there is none.
+func (a *API) lookUp(kind ledger.Kind, ref string) (f found, err error) {
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		o, refusal := l.FindObject(kind, ref)
+		if refusal != nil {
+			err = refusal
+			return
+		}
+		if f.obj = o; o != nil {
+			f.node, f.id = o.Home, o.ID
+			if i, ok := o.Instance(o.Home); ok {
+				f.id = i.ID
+			}
+		}
+	})
+	return f, err
+}
+
+// askObject looks for an object that the ledger does not know on all hosts.
+func (a *API) askObject(ctx context.Context, kind ledger.Kind, ref string) (found, error) {
+	unknown := &ledger.Refusal{Code: ledger.Unknown, Message: noSuch(kind, ref)}
+	if !reference.MatchString(ref) {
+		return found{}, unknown
+	}
+	var list []found
+	var where []string
+	for _, one := range a.hosts.each(ctx, pathOf(kind, ref), nil) {
+		var is struct{ ID, Name string }
+		if one.err != nil || json.Unmarshal(one.body, &is) != nil || a.hidden(kind, is.Name, one.id) {
+			continue
+		}
+		if kind == ledger.Volume {
+			is.ID = is.Name
+		}
+		f := found{node: one.id, id: is.ID}
+		if one.id == a.cfg.Self {
+			return f, nil
+		}
+		list, where = append(list, f), append(where, one.name)
+	}
+	switch len(list) {
+	case 0:
+		return found{}, unknown
+	case 1:
+		return list[0], nil
+	}
+	return found{}, invalid("%s %s is on the hosts %s: ask one of them", kind, ref, strings.Join(where, ", "))
+}
+
+func noSuch(kind ledger.Kind, ref string) string {
+	if kind == ledger.Network {
+		return "network " + ref + " not found"
+	}
+	return "get " + ref + ": no such volume"
+}
+
+// hidden says whether what a host has by that name stands behind an object of the
+// cluster whose home is elsewhere.
+func (a *API) hidden(kind ledger.Kind, name, node string) (hidden bool) {
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		o := l.Object(kind, name)
+		hidden = o != nil && o.Home != node
+	})
+	return hidden
+}
+
+// reached says why a node with an object cannot be asked, or nil.
+func (a *API) reached(ctx context.Context, kind ledger.Kind, ref, node string) error {
+	if err := a.awake(ctx, node); err != nil {
+		return &statusError{http.StatusServiceUnavailable, fmt.Sprintf("%s %s: %s", kind, ref, err)}
+	}
+	return nil
+}
+
+// request sends a request to a node's engine and returns the whole answer.
+func (a *API) request(ctx context.Context, method, node, path string, query url.Values, body []byte) (*record, error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	u := url.URL{Scheme: "http", Host: "ddocker", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), strings.NewReader(string(body)))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := a.hosts.transport(node).RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", a.hosts.name(node), err)
+	}
+	defer resp.Body.Close()
+	a.hosts.hear(node)
+	answer := &record{header: resp.Header, status: resp.StatusCode}
+	if _, err := io.Copy(&answer.body, io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return nil, fmt.Errorf("the answer of host %s broke off: %w", a.hosts.name(node), err)
+	}
+	return answer, nil
+}
+
+// versionedPath is the path in the client's API version.
+func (c *call) versionedPath(path string) string {
+	if c.version == "" {
+		return path
+	}
+	return "/v" + c.version + path
+}
+
+// createObject has a network or a volume made: its name is taken in the ledger, then
+// the engine of the emptiest host makes it. The first container to use it may still
+// take it elsewhere.
+func (a *API) createObject(c *call, kind ledger.Kind, name string, body []byte) (*record, error) {
+	home := a.emptiest()
+	define := &ledger.Define{Kind: kind, Name: name, Owner: a.cfg.Caller(c.Request), Home: home, Spec: body}
+	// It is made to its end even if the client goes away meanwhile.
+	ctx := context.WithoutCancel(c.Context())
+	if _, err := a.decide(ctx, ledger.Command{Define: define}); err != nil {
+		return nil, err
+	}
+	answer, err := a.request(ctx, post, home, c.versionedPath(pathOf(kind, "create")), nil, body)
+	if err != nil && !notDialled(err) {
+		return nil, fmt.Errorf("make %s %s: %w", kind, name, err) // its host finds out whether it was made
+	}
+	if err != nil || answer.status >= http.StatusMultipleChoices {
+		if _, fault := a.decide(ctx, ledger.Command{Undefine: &ledger.Undefine{Kind: kind, Name: name}}); fault != nil {
+			a.log.Debug("a name is not yet given back", "kind", kind, "name", name, "err", fault)
+		}
+		return answer, err
+	}
+	made := ledger.Made{Kind: kind, Name: name, Node: home, ID: name}
+	if kind == ledger.Network {
+		var is struct{ ID string }
+		if err := json.Unmarshal(answer.body.Bytes(), &is); err != nil {
+			return nil, err
+		}
+		made.ID = is.ID
+	}
+	_, err = a.decide(ctx, ledger.Command{Made: &made})
+	return answer, err
+}
+
+// emptiest returns the live node with the most room.
+func (a *API) emptiest() (node string) {
+	node = a.cfg.Self
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		live := slices.DeleteFunc(slices.Clone(l.Hosts()), func(h *sched.Host) bool { return !a.hosts.answers(h.ID) })
+		if best, _ := sched.Pick(live, nil, &sched.Request{}, 1); len(best) > 0 {
+			node = best[0].ID
+		}
+	})
+	return node
+}
+
+// removeObject removes a network or a volume from its host, and then from the cluster.
+func (a *API) removeObject(w http.ResponseWriter, c *call, kind ledger.Kind) {
+	f, err := a.findObject(c.Context(), kind, c.ref)
+	if err == nil {
+		err = a.reached(c.Context(), kind, c.ref, f.node)
+	}
+	if err == nil {
+		err = a.usedApart(f)
+	}
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	ctx := context.WithoutCancel(c.Context())
+	answer, err := a.request(ctx, del, f.node, c.to(f.id), c.URL.Query(), nil)
+	if err == nil && f.obj != nil && (answer.status/100 == 2 || answer.status == http.StatusNotFound) {
+		gone := ledger.Undefine{Kind: kind, Name: f.obj.Name, ID: f.obj.ID, Done: []string{f.node}}
+		_, err = a.decide(ctx, ledger.Command{Undefine: &gone})
+		if answer.status == http.StatusNotFound {
+			answer.status = http.StatusNoContent
+			answer.body.Reset()
+		}
+	}
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	answer.writeTo(w)
+}
+
+// usedApart refuses what containers on other hosts than its home use.
+func (a *API) usedApart(f found) (err error) {
+	if f.obj == nil {
+		return nil
+	}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, p := range l.UsersOf(f.obj) {
+			if p.Node != f.obj.Home {
+				err = &statusError{http.StatusForbidden, fmt.Sprintf("error while removing %s: %s %s is used by container %s on host %s", f.obj.Kind, f.obj.Kind, f.obj.Name, p.Name, l.Node(p.Node).Name)}
+				return
+			}
+		}
+	})
+	return err
+}
+
+// writeTo answers with what was recorded.
+func (w *record) writeTo(to http.ResponseWriter) {
+	if t := w.header["Content-Type"]; t != nil {
+		to.Header()["Content-Type"] = t
+	}
+	to.WriteHeader(w.status)
+	to.Write(w.body.Bytes())
+}
+
+// pruneObjects has every host that answers remove what nothing uses, and tells of all
+// of it under the key that Docker has for its kind.
+func (a *API) pruneObjects(w http.ResponseWriter, c *call, kind ledger.Kind, key string) {
+	gone, space := []string{}, uint64(0)
+	var mu sync.Mutex
+	var refused error
+	var pruning sync.WaitGroup
+	ctx := context.WithoutCancel(c.Context())
+	for _, on := range a.hosts.all() {
+		if !a.hosts.answers(on.id) {
+			continue
+		}
+		pruning.Go(func() {
+			names, freed, err := a.pruneOn(ctx, c, on, kind, key)
+			mu.Lock()
+			defer mu.Unlock()
+			if refused = errors.Join(refused, err); err == nil {
+				space += freed
+				gone = append(gone, names...)
+			}
+		})
+	}
+	pruning.Wait()
+	if len(gone) == 0 && refused != nil {
+		failWith(w, firstOf(refused))
+		return
+	}
+	slices.Sort(gone)
+	answer := map[string]any{key: slices.Compact(gone)}
+	if kind == ledger.Volume {
+		answer["SpaceReclaimed"] = space
+	}
+	reply(w, http.StatusOK, answer)
+}
+
+// firstOf returns one of the joined errors, as one host said it.
+func firstOf(err error) error {
+	var refused *statusError
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return err
+}
+
+func (a *API) pruneOn(ctx context.Context, c *call, on host, kind ledger.Kind, key string) (names []string, space uint64, err error) {
+	answer, err := a.request(ctx, post, on.id, c.to(""), c.URL.Query(), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	var done map[string]json.RawMessage
+	if json.Unmarshal(answer.body.Bytes(), &done); answer.status != http.StatusOK {
+		var message string
+		json.Unmarshal(done["message"], &message)
+		return nil, 0, &statusError{answer.status, message}
+	}
+	json.Unmarshal(done["SpaceReclaimed"], &space)
+	if err := json.Unmarshal(done[key], &names); err != nil {
+		return nil, 0, err
+	}
+	for _, name := range names {
+		a.forgetPruned(ctx, kind, name, on.id)
+	}
+	return names, space, nil
+}
+
+// forgetPruned ends an object that its home's engine removed as unused.
+func (a *API) forgetPruned(ctx context.Context, kind ledger.Kind, name, node string) {
+	f, err := a.lookUp(kind, name)
+	if err != nil || f.obj == nil || f.node != node {
+		return // an instance beside: its node finds out
+	}
+	gone := ledger.Undefine{Kind: kind, Name: name, ID: f.obj.ID, Done: []string{node}}
+	if _, err := a.decide(ctx, ledger.Command{Undefine: &gone}); err != nil {
+		a.log.Debug("what was pruned is forgotten later", "kind", kind, "name", name, "err", err)
+	}
+}
+
+// strict reads the body of a request that makes something: one JSON object, its keys
+// as Docker's type has them, none twice and nothing behind it.
+func strict(w http.ResponseWriter, c *call, as reflect.Type) (map[string]json.RawMessage, error) {
+	in := json.NewDecoder(http.MaxBytesReader(w, c.Body, maxBody))
+	var body map[string]json.RawMessage
+	if err := in.Decode(&body); err != nil || body == nil {
+		return nil, invalid("read the request: it is no JSON object")
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return nil, invalid("read the request: something follows the JSON object")
+	}
+	if err := respell(body, as); err != nil {
+		return nil, invalid("read the request: %s", err)
+	}
+	return body, nil
+}
+
+// text reads a string field; one that is absent is empty.
+func text(body map[string]json.RawMessage, key string) (s string, err error) {
+	if body[key] == nil {
+		return "", nil
+	}
+	if err := json.Unmarshal(body[key], &s); err != nil {
+		return "", invalid("read the request: %s is no text", key)
+	}
+	return s, nil
+}
+
+// indexQuery names a place in the log to another node.
+func indexQuery(index uint64) url.Values {
+	return url.Values{queryIndex: {strconv.FormatUint(index, 10)}}
+}
