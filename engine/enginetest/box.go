@@ -29,7 +29,9 @@ type box struct {
 	held               []hostPort // the keys of its bindings in Twin.bound
 	out                []byte     // what it wrote, in stdcopy's frames unless it has a tty
 	execs              []string
-	untilExit, untilRm []chan int // whom to tell the exit code; each takes one value
+	on                 map[string]bool // networks, by ID
+	uses               map[string]bool // volumes, by name
+	untilExit, untilRm []chan int      // whom to tell the exit code; each takes one value
 }
 
 // with looks the container of the path up as moby does: by full ID, then name,
@@ -100,6 +102,11 @@ func (t *Twin) create(c call) reply {
 	if b.config.Hostname == "" {
 		b.config.Hostname = b.id[:12]
 	}
+	var endpoints map[string]*network.EndpointSettings
+	if req.NetworkingConfig != nil {
+		endpoints = req.NetworkingConfig.EndpointsConfig
+	}
+	t.furnish(b, endpoints)
 	t.containers[b.id], t.names[b.name] = b, b
 	t.tell(b, "create")
 	return reply{http.StatusCreated, container.CreateResponse{ID: b.id, Warnings: []string{}}}

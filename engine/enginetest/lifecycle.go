@@ -14,6 +14,9 @@ func (t *Twin) startBox(_ call, b *box) reply {
 	if b.running {
 		return reply{http.StatusNotModified, nil}
 	}
+	if name := t.missing(b); name != "" {
+		return refuse(http.StatusNotFound, "network %s not found", name)
+	}
 	if r := t.acquire(b); r != nil {
 		b.exit, b.failure = 128, r.body.(map[string]string)["message"]
 		return *r

@@ -48,6 +48,18 @@ func (t *Twin) routes() *http.ServeMux {
 		{"POST /images/prune", Change, t.pruneImages},
 		{"DELETE /images/{ref...}", Change, t.removeImage},
 		{"POST /commit", Commit, t.commit},
+		{"GET /networks", Read, t.listNetworks},
+		{"POST /networks/create", Change, t.createNetwork},
+		{"POST /networks/prune", Change, t.pruneNetworks},
+		{"GET /networks/{id}", Read, t.inspectNetwork},
+		{"DELETE /networks/{id}", Change, t.removeNetwork},
+		{"POST /networks/{id}/connect", Change, t.connectNetwork},
+		{"POST /networks/{id}/disconnect", Change, t.connectNetwork},
+		{"GET /volumes", Read, t.listVolumes},
+		{"POST /volumes/create", Change, t.createVolume},
+		{"POST /volumes/prune", Change, t.pruneVolumes},
+		{"GET /volumes/{name}", Read, t.inspectVolume},
+		{"DELETE /volumes/{name}", Change, t.removeVolume},
 	} {
 		mux.HandleFunc(r.pattern, t.answer(r.op, r.do))
 	}

@@ -73,6 +73,7 @@ type Twin struct {
 	layers     map[string]*layer // by chain
 	disk       int64             // bytes that one load may bring
 	execs      map[string]*exec
+	objects    objects
 	bound      map[hostPort][]binding
 	nextPort   uint16
 	pids       int
@@ -97,7 +98,7 @@ func New(cfg Config) *Twin {
 		latency: map[Op]time.Duration{}, lies: map[Op]int{},
 		containers: map[string]*box{}, names: map[string]*box{},
 		images: map[string]*image{}, refs: map[string]*image{}, layers: map[string]*layer{}, disk: defaultDisk,
-		execs: map[string]*exec{},
+		execs: map[string]*exec{}, objects: newObjects(),
 		bound: map[hostPort][]binding{}, nextPort: firstEphemeral,
 	}
 	t.mux = t.routes()
