@@ -112,13 +112,16 @@ type API struct {
 	execs execs
 	asked asked
 
+	// relocating is held by whoever moves a project to another host.
+	relocating chan struct{}
+
 	overlays overlays
 	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told
 }
 
 // New returns an API that starts nothing before Run.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, log: cfg.Logger, table: routes(), local: newLocal(cfg)}
+	a := &API{cfg: cfg, log: cfg.Logger, table: routes(), local: newLocal(cfg), relocating: make(chan struct{}, 1)}
 	a.hosts = newHosts(a)
 	return a
 }

@@ -62,6 +62,8 @@ func (a *API) create(w http.ResponseWriter, c *call) {
 		switch {
 		case (again || errors.Is(err, errUnreached)) && try < tries:
 			continue
+		case isFull(err) && try < tries && a.relocate(c.Context(), order):
+			continue
 		case err != nil:
 			failWith(w, err)
 			return
@@ -166,13 +168,18 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(c.Context()), createTimeout+a.bringTime(p))
+	return a.makeOn(context.WithoutCancel(c.Context()), p, index, c.to(""), o)
+}
+
+// makeOn has the placement's holder make the container.
+func (a *API) makeOn(ctx context.Context, p *ledger.Placement, index uint64, path string, o *order) (*record, error) {
+	ctx, cancel := context.WithTimeout(ctx, createTimeout+a.bringTime(p))
 	defer cancel()
 	query := url.Values{"name": {p.Name}, queryPlacement: {p.ID}, queryIndex: {strconv.FormatUint(index, 10)}}
 	if o.platform != "" {
 		query.Set("platform", o.platform)
 	}
-	u := url.URL{Scheme: "http", Host: "ddocker", Path: c.to(""), RawQuery: query.Encode()}
+	u := url.URL{Scheme: "http", Host: "ddocker", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(o.body))
 	if err != nil {
 		return nil, err

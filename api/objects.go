@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -168,7 +169,7 @@ func (c *call) versionedPath(path string) string {
 // the engine of the emptiest host makes it. The first container to use it may still
 // take it elsewhere.
 func (a *API) createObject(c *call, kind ledger.Kind, name string, body []byte) (*record, error) {
-	home := a.emptiest()
+	home := cmp.Or(a.projectHome(body), a.emptiest())
 	define := &ledger.Define{Kind: kind, Name: name, Owner: a.cfg.Caller(c.Request), Home: home, Spec: body}
 	// It is made to its end even if the client goes away meanwhile.
 	ctx := context.WithoutCancel(c.Context())
@@ -195,6 +196,36 @@ func (a *API) createObject(c *call, kind ledger.Kind, name string, body []byte) 
 	}
 	_, err = a.decide(ctx, ledger.Command{Made: &made})
 	return answer, err
+}
+
+// labelProject is compose's.
+const labelProject = "com.docker.compose.project"
+
+func projectOf(body []byte) string {
+	var about struct{ Labels map[string]string }
+	json.Unmarshal(body, &about) // what has no labels is of no project
+	return about.Labels[labelProject]
+}
+
+// projectHome returns the host of the compose project that a network or a volume is
+// of; empty: it has none yet.
+func (a *API) projectHome(body []byte) (node string) {
+	project := projectOf(body)
+	if project == "" {
+		return ""
+	}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if o := l.Object(ledger.Project, project); o != nil && a.hosts.answers(o.Home) {
+			node = o.Home
+			return
+		}
+		for _, o := range slices.Concat(l.Objects(ledger.Volume), l.Objects(ledger.Network)) {
+			if node == "" && projectOf(o.Spec) == project && a.hosts.answers(o.Home) {
+				node = o.Home
+			}
+		}
+	})
+	return node
 }
 
 // emptiest returns the live node with the most room.
@@ -225,8 +256,7 @@ func (a *API) removeObject(w http.ResponseWriter, c *call, kind ledger.Kind) {
 	ctx := context.WithoutCancel(c.Context())
 	answer, err := a.request(ctx, del, f.node, c.to(f.id), c.URL.Query(), nil)
 	if err == nil && f.obj != nil && (answer.status/100 == 2 || answer.status == http.StatusNotFound) {
-		gone := ledger.Undefine{Kind: kind, Name: f.obj.Name, ID: f.obj.ID, Done: []string{f.node}}
-		_, err = a.decide(ctx, ledger.Command{Undefine: &gone})
+		err = a.undefine(ctx, f)
 		if answer.status == http.StatusNotFound {
 			answer.status = http.StatusNoContent
 			answer.body.Reset()
@@ -237,6 +267,16 @@ func (a *API) removeObject(w http.ResponseWriter, c *call, kind ledger.Kind) {
 		return
 	}
 	answer.writeTo(w)
+}
+
+// undefine ends an object that its home's engine has no more, unless its host did it
+// already.
+func (a *API) undefine(ctx context.Context, f found) error {
+	gone := ledger.Undefine{Kind: f.obj.Kind, Name: f.obj.Name, ID: f.obj.ID, Done: []string{f.node}}
+	if _, err := a.decide(ctx, ledger.Command{Undefine: &gone}); err != nil && !isUnknown(err) {
+		return err
+	}
+	return nil
 }
 
 // usedApart refuses what containers on other hosts than its home use.
@@ -335,8 +375,7 @@ func (a *API) forgetPruned(ctx context.Context, kind ledger.Kind, name, node str
 	if err != nil || f.obj == nil || f.node != node {
 		return // an instance beside: its node finds out
 	}
-	gone := ledger.Undefine{Kind: kind, Name: name, ID: f.obj.ID, Done: []string{node}}
-	if _, err := a.decide(ctx, ledger.Command{Undefine: &gone}); err != nil {
+	if err := a.undefine(ctx, f); err != nil {
 		a.log.Debug("what was pruned is forgotten later", "kind", kind, "name", name, "err", err)
 	}
 }

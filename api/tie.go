@@ -45,6 +45,9 @@ func (a *API) tie(ctx context.Context, w *wish, o *order) error {
 		o.reserve.Volumes = append(o.reserve.Volumes, name)
 	}
 	o.reserve.Networks = slices.Compact(slices.Sorted(slices.Values(o.reserve.Networks)))
+	if len(o.reserve.Networks)+len(o.reserve.Volumes) > 0 {
+		o.reserve.Project = w.Labels[labelProject]
+	}
 	return o.callNetworks(names)
 }
 

@@ -78,8 +78,9 @@ func (n *Node) reconcile(ctx context.Context) error {
 	expired := map[string]bool{}
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		list = slices.DeleteFunc(list, func(c engine.Container) bool {
-			expired[c.Placement] = c.Placement != "" && l.Expired(c.Placement)
 			p := l.Placement(c.Placement)
+			moved := p != nil && p.Node != n.cfg.ID && slices.Contains(p.Was, c.ID)
+			expired[c.Placement] = c.Placement != "" && (l.Expired(c.Placement) || moved)
 			return p != nil && p.Node == n.cfg.ID && !known[p.ID] // placed since: another time
 		})
 	})

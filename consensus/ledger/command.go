@@ -113,6 +113,8 @@ type Reserve struct {
 	// Networks and Volumes are the names of what it uses and hosts have of their own.
 	Networks []string `json:"networks,omitempty"`
 	Volumes  []string `json:"volumes,omitempty"`
+	// Project is the compose project that it is of, if it uses networks or volumes.
+	Project string `json:"project,omitempty"`
 	// Apart says that its host was asked for by name: its networks may be elsewhere.
 	Apart bool `json:"apart,omitempty"`
 }

@@ -69,6 +69,8 @@ type Placement struct {
 	// Networks and Volumes are the names of those that it uses.
 	Networks []string `json:"networks,omitempty"`
 	Volumes  []string `json:"volumes,omitempty"`
+	// Project is the compose project that it is held together with.
+	Project string `json:"project,omitempty"`
 	// Apart says that its host was asked for by name: its networks may be elsewhere.
 	Apart bool `json:"apart,omitempty"`
 	// Was are the containers that it had on other hosts before it was moved.

@@ -15,9 +15,12 @@ type Kind string
 const (
 	Network Kind = "network"
 	Volume  Kind = "volume"
+	// Project is a compose project: its containers that use networks or volumes go to
+	// one host, though no two may share any. It lasts as long as it has containers.
+	Project Kind = "project"
 )
 
-// Object is a network or a volume of the cluster. Each is a thing of one engine, so
+// Object is a network or a volume of the cluster, or a project. Each is a thing of one engine, so
 // it ties the containers that use it to one host, its home. A network may have
 // instances beside that, for containers that ask for another host by name. Values
 // are never changed once they stand in the ledger, but replaced.
@@ -195,9 +198,12 @@ func (u uses) count(key thing) (n int) {
 }
 
 // things are the keys of what the placement uses.
-func (p *Placement) things() []thing { return thingsOf(p.Networks, p.Volumes) }
+func (p *Placement) things() []thing { return thingsOf(p.Networks, p.Volumes, p.Project) }
 
-func thingsOf(networks, volumes []string) (keys []thing) {
+func thingsOf(networks, volumes []string, project string) (keys []thing) {
+	if project != "" {
+		keys = append(keys, thing{Project, project})
+	}
 	for _, n := range networks {
 		keys = append(keys, thing{Network, n})
 	}
@@ -205,6 +211,13 @@ func thingsOf(networks, volumes []string) (keys []thing) {
 		keys = append(keys, thing{Volume, v})
 	}
 	return keys
+}
+
+// endProject ends a project with its last placement.
+func (l *Ledger) endProject(p *Placement) {
+	if key := (thing{Project, p.Project}); l.uses.count(key) == 0 {
+		delete(l.objects, key)
+	}
 }
 
 // anchor returns where the object holds its users; empty: nowhere, it may still go
@@ -219,9 +232,9 @@ func (l *Ledger) anchor(o *Object) (node string) {
 // tied says where the reservation must go for the sake of what it uses, and why;
 // empty: anywhere. A refusal: its things are on several hosts.
 func (l *Ledger) tied(c *Reserve) (node, why string, refusal *Refusal) {
-	for _, key := range thingsOf(c.Networks, c.Volumes) {
+	for _, key := range thingsOf(c.Networks, c.Volumes, c.Project) {
 		o := l.objects[key]
-		if o == nil || c.Apart && key.kind == Network {
+		if o == nil || c.Apart && key.kind != Volume {
 			continue
 		}
 		at := l.anchor(o)
@@ -238,14 +251,14 @@ func (l *Ledger) tied(c *Reserve) (node, why string, refusal *Refusal) {
 }
 
 // settleOn makes the node the home of an object that a placement there uses, unless
-// others hold it elsewhere. A volume that nobody defined comes to be.
+// others hold it elsewhere. A volume or a project that nobody defined comes to be.
 func (l *Ledger) settleOn(key thing, node string) {
 	o := l.objects[key]
 	if o == nil {
 		if key.kind == Network {
 			return // one that a person made on the host
 		}
-		o = &Object{Kind: Volume, Name: key.name, ID: key.name, Home: node, Index: l.index}
+		o = &Object{Kind: key.kind, Name: key.name, ID: key.name, Home: node, Index: l.index}
 	}
 	n := *o
 	if l.anchor(o) == "" {

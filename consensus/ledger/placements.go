@@ -42,7 +42,7 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 		}
 		p := &Placement{
 			ID: c.Placement, Node: id, Name: c.Name, Image: c.Image, ImageID: c.ImageID, Type: c.Type, Owner: c.Owner,
-			Request: c.Request, Grant: *grant, Created: at.UTC(), Networks: c.Networks, Volumes: c.Volumes, Apart: c.Apart,
+			Request: c.Request, Grant: *grant, Created: at.UTC(), Networks: c.Networks, Volumes: c.Volumes, Project: c.Project, Apart: c.Apart,
 		}
 		for _, key := range p.things() {
 			l.settleOn(key, id)
@@ -160,6 +160,7 @@ func (l *Ledger) release(c *Release) Result {
 			delete(l.containers, id)
 		}
 		l.uses.add(p, -1)
+		l.endProject(p)
 		n := l.nodes[p.Node]
 		delete(n.held, p.ID)
 		l.put(n)

@@ -62,6 +62,35 @@ func (l *Ledger) Anchor(o *Object) string { return l.anchor(o) }
 // and volumes, and why; empty: any. The refusal says that there is no such node.
 func (l *Ledger) Tied(c *Reserve) (node, why string, refusal *Refusal) { return l.tied(c) }
 
+// Group returns the placements that hold a reservation on their node through networks,
+// volumes and its project, directly or through one another, by ID. None: nothing does.
+func (l *Ledger) Group(c *Reserve) (group []*Placement) {
+	node, _, _ := l.tied(c)
+	if node == "" {
+		return nil
+	}
+	reached := map[thing]bool{}
+	for _, key := range thingsOf(c.Networks, c.Volumes, c.Project) {
+		reached[key] = true
+	}
+	in := map[string]bool{}
+	for grown := true; grown; {
+		grown = false
+		for _, p := range l.Placed(node) {
+			keys := p.things()
+			if in[p.ID] || !slices.ContainsFunc(keys, func(k thing) bool { return reached[k] }) {
+				continue
+			}
+			in[p.ID], grown = true, true
+			group = append(group, p)
+			for _, k := range keys {
+				reached[k] = true
+			}
+		}
+	}
+	return group
+}
+
 // UsersOf returns the placements that use the object, by ID.
 func (l *Ledger) UsersOf(o *Object) (list []*Placement) {
 	for node := range l.uses[o.key()] {
