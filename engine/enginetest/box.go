@@ -217,9 +217,15 @@ func (t *Twin) update(c call, b *box) reply {
 	return reply{http.StatusOK, container.UpdateResponse{}}
 }
 
-// networks is what every container is connected to.
-func networks() map[string]*network.EndpointSettings {
-	return map[string]*network.EndpointSettings{"bridge": {NetworkID: "bridge"}}
+// endpoints is what the container is connected to.
+func (t *Twin) endpoints(b *box) map[string]*network.EndpointSettings {
+	on := map[string]*network.EndpointSettings{}
+	for id, connected := range b.on {
+		if n := t.objects.networks[id]; n != nil && connected {
+			on[n.Name] = &network.EndpointSettings{NetworkID: id, Aliases: []string{b.id[:12]}}
+		}
+	}
+	return on
 }
 
 func (b *box) command() []string {

@@ -236,7 +236,10 @@ func (t *Twin) pruneVolumes(call) reply {
 // not there is missed at the start.
 func (t *Twin) furnish(b *box, endpoints map[string]*network.EndpointSettings) {
 	b.on, b.uses = map[string]bool{}, map[string]bool{}
-	refs := []string{string(b.host.NetworkMode)}
+	refs := []string{"bridge"}
+	if m := b.host.NetworkMode; m != "" && !m.IsDefault() {
+		refs[0] = string(m)
+	}
 	for ref := range endpoints {
 		refs = append(refs, ref)
 	}

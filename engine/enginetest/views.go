@@ -48,7 +48,7 @@ func (t *Twin) boxSummary(b *box) container.Summary {
 		ID: b.id, Names: []string{"/" + b.name}, Image: name, ImageID: b.image.id,
 		Command: strings.Join(b.command(), " "), Created: b.created.Unix(),
 		Ports: b.published(), Labels: b.config.Labels, State: b.state(), Status: b.status(),
-		NetworkSettings: &container.NetworkSettingsSummary{Networks: networks()},
+		NetworkSettings: &container.NetworkSettingsSummary{Networks: t.endpoints(b)},
 		Mounts:          []container.MountPoint{},
 	}
 	if s.Labels == nil {
@@ -109,7 +109,7 @@ func (t *Twin) inspect(_ call, b *box) reply {
 	for inside, outside := range b.ports {
 		in.NetworkSettings.Ports[inside] = outside
 	}
-	in.NetworkSettings.Networks = networks()
+	in.NetworkSettings.Networks = t.endpoints(b)
 	return reply{http.StatusOK, in}
 }
 

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// service is a create as compose sends it.
+func service(project string, host string) string {
+	return fmt.Sprintf(`{"Image":"busybox","Labels":{"com.docker.compose.project":"%s"},"HostConfig":{"NetworkMode":"%s_default"%s}}`, project, project, host)
+}
+
+const twoCores = `,"NanoCpus":2000000000`
+
+// busy is a container that has so many cores of a host to itself.
+func (w *world) busy(name, host string, cores int) {
+	w.Helper()
+	w.hosts[0].create(name, fmt.Sprintf(`{"Image":"busybox","Labels":{"ddocker.node":"%s"},"HostConfig":{"NanoCpus":%d000000000}}`, host, cores))
+}
+
+// inShop is a project with a network on n1, in a cluster of three hosts of four cores.
+func inShop(t *testing.T, play func(w *world)) {
+	inWorld(t, 3, func(w *world) {
+		w.busy("busy2", "n2", 1)
+		w.busy("busy3", "n3", 2)
+		w.hosts[0].want(http.StatusCreated, "", post, "/networks/create", `{"Name":"shop_default","Labels":{"com.docker.compose.project":"shop"}}`)
+		play(w)
+	})
+}
+
+func TestAProjectMovesToTheHostThatHasRoomForAllOfIt(t *testing.T) {
+	inShop(t, func(w *world) {
+		first := w.hosts[0].create("db", service("shop", ``))
+		if got := w.placement("db").Node; got != "id-n1" {
+			t.Fatalf("db is on %s", got)
+		}
+		w.hosts[0].want(http.StatusServiceUnavailable, "project shop is on host n1", post, "/containers/create?name=web", service("shop", `,"NanoCpus":4000000000`))
+		w.busy("busy1", "n1", 3)
+		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+		w.hosts[0].create("web", service("shop", twoCores))
+		w.hosts[1].create("job", service("shop", `,"NanoCpus":1000000000`))
+		for _, name := range []string{"db", "web", "job"} {
+			if got := w.placement(name).Node; got != "id-n3" {
+				t.Errorf("%s is on %s", name, got)
+			}
+		}
+		// Who was told the old ID still finds it, and the old one is gone.
+		in := read[inspection](w, w.hosts[1].want(http.StatusOK, "", get, "/containers/"+first+"/json", ""))
+		if in.Name != "/db" || in.ID == first {
+			t.Errorf("the old ID leads to %+v", in)
+		}
+		w.hosts[2].want(http.StatusNoContent, "", post, "/containers/"+first+"/start", "")
+		time.Sleep(2 * time.Minute)
+		wantList(t, "hosts with the network", w.where("shop_default"), "id-n3")
+		wantList(t, "containers of the old host", w.hosts[0].has(), "busy1")
+	})
+}
+
+func TestAProjectThatRunsStaysWhereItIs(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.hosts[0].create("db", service("shop", `,"Binds":["/srv:/srv"]`))
+		w.hosts[0].want(http.StatusNoContent, "", post, "/containers/db/start", "")
+		w.hosts[0].want(http.StatusServiceUnavailable, "project shop is on host n1", post, "/containers/create?name=web", service("shop", `,"NanoCpus":4000000000`))
+		if got := w.placement("db").Node; got != "id-n1" {
+			t.Errorf("db is on %s", got)
+		}
+	})
+}
+
+func TestAVolumeWithDataHoldsItsProject(t *testing.T) {
+	inShop(t, func(w *world) {
+		body := service("shop", `,"Binds":["data:/data"]`)
+		w.hosts[0].create("db", body)
+		home := w.placement("db").Node
+		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/db", "")
+		w.hosts[0].create("db", body)
+		if got := w.placement("db").Node; got != home {
+			t.Errorf("db went from %s to %s", home, got)
+		}
+		w.hosts[0].want(http.StatusServiceUnavailable, "is on host", post, "/containers/create?name=web", service("shop", `,"NanoCpus":9000000000`))
+		if got := w.placement("db").Node; got != home {
+			t.Errorf("db went from %s to %s", home, got)
+		}
+	})
+}
+
+func TestFilesOfTheEntryHostDrawTheirProjectThere(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		for _, net := range []string{"shop_default", "shop_back"} {
+			w.hosts[0].want(http.StatusCreated, "", post, "/networks/create", `{"Name":"`+net+`","Labels":{"com.docker.compose.project":"shop"}}`)
+		}
+		w.hosts[2].create("db", `{"Image":"busybox","Labels":{"com.docker.compose.project":"shop"},"HostConfig":{"NetworkMode":"shop_back"}}`)
+		w.hosts[1].create("web", service("shop", `,"Binds":["/srv:/srv"]`))
+		if db, web := w.placement("db").Node, w.placement("web").Node; db != "id-n2" || web != "id-n2" {
+			t.Errorf("db is on %s, web on %s", db, web)
+		}
+		w.hosts[1].want(http.StatusOK, "", post, "/networks/shop_back/connect", `{"Container":"web"}`)
+	})
+}
