@@ -56,7 +56,7 @@ func routes() []route {
 		{del, "/containers/{}", (*API).holder},
 		{post, "/commit", (*API).commit},
 
-		{post, "/exec/{}/start", (*API).exec},
+		{post, "/exec/{}/start", (*API).startExec},
 		{post, "/exec/{}/resize", (*API).exec},
 		{get, "/exec/{}/json", (*API).exec},
 
