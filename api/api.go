@@ -71,7 +71,9 @@ type Config struct {
 	Raft                Raft
 	Node                Node
 	Images              Images
-	Engine              *engine.Engine
+	// Update changes the limits of a container of this node. It goes on when ctx ends.
+	Update func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
+	Engine *engine.Engine
 	// EngineImage returns what this engine calls the image with the cluster's ID.
 	EngineImage func(ctx context.Context, id string) string
 	// ClusterImage undoes EngineImage: the ID itself where the engine does not have

@@ -115,7 +115,7 @@ func TestEveryBodyThatChangesSomethingIsStrict(t *testing.T) {
 		w.hosts[0].create("web", on("n2"))
 		w.hosts[0].want(http.StatusNoContent, "", post, "/containers/web/start", "")
 		exec := read[container.ExecCreateResponse](w, w.hosts[0].want(201, "", post, "/containers/web/exec", `{"cmd":["true"]}`))
-		for _, path := range []string{"/containers/create?name=x", "/containers/web/exec", "/exec/" + exec.ID + "/start", "/commit?container=web"} {
+		for _, path := range []string{"/containers/create?name=x", "/containers/web/exec", "/exec/" + exec.ID + "/start", "/containers/web/update", "/commit?container=web"} {
 			w.hosts[0].want(400, "the same to Docker", post, path, `{"Cmd":["a"],"cmd":["b"]}`)
 			w.hosts[0].want(400, "no JSON object", post, path, `{} {}`)
 			w.hosts[0].want(400, "too large", post, path, `{"Cmd":["`+strings.Repeat("x", maxBody)+`"]}`)

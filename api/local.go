@@ -35,6 +35,7 @@ const maxBody = 4 << 20
 type Local struct {
 	node         Node
 	images       Images
+	update       func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
 	ledger       Log
 	engine       http.RoundTripper
 	engineImage  func(ctx context.Context, id string) string
@@ -48,6 +49,7 @@ func newLocal(cfg Config) *Local {
 	return &Local{
 		node:         cfg.Node,
 		images:       cfg.Images,
+		update:       cfg.Update,
 		ledger:       cfg.Log,
 		engine:       cfg.Engine.RoundTripper(),
 		engineImage:  cfg.EngineImage,
@@ -107,6 +109,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.create(w, r, version)
 	case r.Method == http.MethodPost && path == "/commit":
 		l.commit(w, r, version)
+	case r.Method == http.MethodPost && updatePath.MatchString(path):
+		l.limit(w, r, version, updatePath.FindStringSubmatch(path)[1])
 	case path == pathSMI:
 		text, err := l.smi(r.Context())
 		if err != nil {

@@ -53,6 +53,7 @@ func routes() []route {
 		{post, "/containers/{}/resize", (*API).holder},
 		{post, "/containers/{}/exec", (*API).createExec},
 		{post, "/containers/{}/rename", (*API).rename},
+		{post, "/containers/{}/update", (*API).update},
 		{del, "/containers/{}", (*API).holder},
 		{post, "/commit", (*API).commit},
 
