@@ -225,8 +225,8 @@ func (a *agent) buildNode() {
 	})
 	a.api = api.New(api.Config{
 		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,
-		Log: a.log, Raft: a.log, Node: a.node, Furnisher: a.node, Engine: a.engine, Socket: a.cfg.Socket,
-		Images: clusterImages{a.node}, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
+		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
+		Images: clusterImages{a.node}, Update: a.node.Update, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
 		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi,
 		Logger: a.cfg.Logger,

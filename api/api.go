@@ -37,12 +37,6 @@ type Node interface {
 	Removed(ctx context.Context, container string) error
 }
 
-// Furnisher has this node's engine have what the cluster's containers share.
-type Furnisher interface {
-	// Furnish makes a network of the cluster here, unless it is there.
-	Furnish(ctx context.Context, network string) error
-}
-
 // Images carries out on this node what the cluster decided of images.
 type Images interface {
 	// Commit makes an image of a container of this node. It goes on when ctx ends.
@@ -76,9 +70,12 @@ type Config struct {
 	Log                 Log
 	Raft                Raft
 	Node                Node
-	Furnisher           Furnisher
 	Images              Images
-	Engine              *engine.Engine
+	// Update changes the limits of a container of this node. It goes on when ctx ends.
+	Update func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
+	Engine *engine.Engine
+	// Furnish has this node's engine make a network of the cluster, unless it is there.
+	Furnish func(ctx context.Context, network string) error
 	// EngineImage returns what this engine calls the image with the cluster's ID.
 	EngineImage func(ctx context.Context, id string) string
 	// ClusterImage undoes EngineImage: the ID itself where the engine does not have

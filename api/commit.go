@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -23,10 +22,14 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 	if !ok {
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxBody))
+	fields, err := receive(w, c.Request, commitShape())
 	if err != nil {
-		fail(w, http.StatusBadRequest, "read the request: %s", err)
+		failWith(w, err)
 		return
+	}
+	body := []byte{} // no changes
+	if fields != nil {
+		body = raw(fields)
 	}
 	var claim ledger.Claim // none without a name
 	var index uint64

@@ -46,12 +46,11 @@ const (
 
 // create places a container and has it made there.
 func (a *API) create(w http.ResponseWriter, c *call) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxBody))
-	if err != nil {
-		fail(w, http.StatusBadRequest, "read the request: %s", err)
-		return
+	var order *order
+	body, err := receive(w, c.Request, createShape())
+	if err == nil {
+		order, err = a.order(c, body)
 	}
-	order, err := a.order(c, body)
 	if err != nil {
 		failWith(w, err)
 		return
@@ -90,7 +89,7 @@ type order struct {
 }
 
 // order works out what the request asks of the cluster.
-func (a *API) order(c *call, body []byte) (*order, error) {
+func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 	query := c.URL.Query()
 	o := &order{platform: query.Get("platform"), named: query.Get("name") != ""}
 	o.reserve.Name = query.Get("name")
@@ -100,12 +99,8 @@ func (a *API) order(c *call, body []byte) (*order, error) {
 	if o.named && o.reserve.Name[0] == '/' {
 		o.reserve.Name = o.reserve.Name[1:]
 	}
-	var top map[string]json.RawMessage
-	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+	if top == nil {
 		return nil, invalid("read the request: it is no JSON object")
-	}
-	if err := spell(top); err != nil {
-		return nil, invalid("read the request: %s", err)
 	}
 	var s settings.Settings
 	a.cfg.Log.View(func(l *ledger.Ledger) { s = l.Settings() })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,11 +17,21 @@ import (
 func (a *API) send(w http.ResponseWriter, c *call, node, ref string) {
 	out := c.Request.Clone(c.Context())
 	out.URL.Path, out.URL.RawPath = c.to(ref), ""
+	out.URL.RawQuery = out.URL.Query().Encode() // what cannot be read here is no engine's to guess
+	noForm(out.Header)
 	if node == a.cfg.Self {
 		a.local.ServeHTTP(w, out)
 		return
 	}
 	forward(a.cfg.Peer(node), "host "+a.hosts.name(node), a.log).ServeHTTP(w, out)
+}
+
+// noForm has engines take the body for no form: to them, a form says more than
+// the query, by which was decided what they are asked.
+func noForm(h http.Header) {
+	if kind, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data" {
+		h.Del("Content-Type")
+	}
 }
 
 // here passes the request to this node's engine.
@@ -225,14 +236,30 @@ func (a *API) createExec(w http.ResponseWriter, c *call) {
 	if !ok {
 		return
 	}
+	fields, err := receive(w, c.Request, execShape())
+	if err != nil {
+		failWith(w, err)
+		return
+	}
 	answer := &record{header: w.Header()}
-	a.send(answer, c, t.Node, t.Container)
+	a.send(answer, c.withBody(fields), t.Node, t.Container)
 	var session struct{ ID string }
 	if json.Unmarshal(answer.body.Bytes(), &session); session.ID != "" {
 		a.execs.put(session.ID, t.Node)
 	}
 	w.WriteHeader(answer.status)
 	w.Write(answer.body.Bytes())
+}
+
+// startExec is exec, of a session that begins. What the client sends when its
+// connection was taken over is no part of the body.
+func (a *API) startExec(w http.ResponseWriter, c *call) {
+	fields, err := receive(w, c.Request, startExecShape())
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	a.exec(w, c.withBody(fields))
 }
 
 // exec passes the request to the engine that has the session. A session that

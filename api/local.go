@@ -35,8 +35,9 @@ const maxBody = 4 << 20
 type Local struct {
 	self, socket string
 	node         Node
-	furnisher    Furnisher
+	furnishOne   func(ctx context.Context, network string) error
 	images       Images
+	update       func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
 	ledger       Log
 	engine       http.RoundTripper
 	engineImage  func(ctx context.Context, id string) string
@@ -51,8 +52,9 @@ func newLocal(cfg Config) *Local {
 		self:         cfg.Self,
 		socket:       cfg.Socket,
 		node:         cfg.Node,
-		furnisher:    cfg.Furnisher,
+		furnishOne:   cfg.Furnish,
 		images:       cfg.Images,
+		update:       cfg.Update,
 		ledger:       cfg.Log,
 		engine:       cfg.Engine.RoundTripper(),
 		engineImage:  cfg.EngineImage,
@@ -115,6 +117,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.create(w, r, version)
 	case r.Method == http.MethodPost && path == "/commit":
 		l.commit(w, r, version)
+	case r.Method == http.MethodPost && updatePath.MatchString(path):
+		l.limit(w, r, version, updatePath.FindStringSubmatch(path)[1])
 	case path == pathSMI:
 		text, err := l.smi(r.Context())
 		if err != nil {

@@ -13,7 +13,7 @@ const pathFurnish = "/ddocker/local/furnish"
 func (l *Local) furnish(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	l.catchUp(r.Context(), query.Get(queryIndex))
-	if err := l.furnisher.Furnish(r.Context(), query.Get("name")); err != nil {
+	if err := l.furnishOne(r.Context(), query.Get("name")); err != nil {
 		failWith(w, err)
 		return
 	}

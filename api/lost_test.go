@@ -55,6 +55,7 @@ func TestContainerIsMadeThoughItsClientHasGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		req.Header.Set("Content-Type", "application/json")
 		if resp, err := w.hosts[0].client.RoundTrip(req); err == nil {
 			t.Fatal(resp.Status)
 		}

@@ -7,18 +7,18 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/docker/docker/api/types/network"
+	newer "github.com/moby/moby/api/types/network"
 
 	"ddocker/consensus/ledger"
 )
 
 // createNetwork takes the name in the ledger and has a network made.
 func (a *API) createNetwork(w http.ResponseWriter, c *call) {
-	body, err := strict(w, c, reflect.TypeFor[network.CreateRequest]())
+	body, err := receive(w, c.Request, shapeOf[network.CreateRequest, newer.CreateRequest]())
 	var name string
 	if err == nil {
 		name, err = text(body, "Name")
@@ -208,9 +208,9 @@ type attachment struct {
 	network   found
 }
 
-func (a *API) readAttachment(w http.ResponseWriter, c *call, as reflect.Type) (t attachment, ok bool) {
+func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attachment, ok bool) {
 	var err error
-	if t.body, err = strict(w, c, as); err != nil {
+	if t.body, err = receive(w, c.Request, as); err != nil {
 		failWith(w, err)
 		return t, false
 	}
@@ -235,7 +235,7 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as reflect.Type) (t
 
 // connect puts a container on a network, on the container's host.
 func (a *API) connect(w http.ResponseWriter, c *call) {
-	t, ok := a.readAttachment(w, c, reflect.TypeFor[network.ConnectOptions]())
+	t, ok := a.readAttachment(w, c, shapeOf[network.ConnectOptions, newer.ConnectRequest]())
 	if !ok {
 		return
 	}
@@ -310,7 +310,7 @@ func (a *API) attach(ctx context.Context, t attachment) (id string, err error) {
 
 // disconnect takes a container off a network.
 func (a *API) disconnect(w http.ResponseWriter, c *call) {
-	t, ok := a.readAttachment(w, c, reflect.TypeFor[network.DisconnectOptions]())
+	t, ok := a.readAttachment(w, c, shapeOf[network.DisconnectOptions, newer.DisconnectRequest]())
 	if !ok {
 		return
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -378,23 +377,6 @@ func (a *API) forgetPruned(ctx context.Context, kind ledger.Kind, name, node str
 	if err := a.undefine(ctx, f); err != nil {
 		a.log.Debug("what was pruned is forgotten later", "kind", kind, "name", name, "err", err)
 	}
-}
-
-// strict reads the body of a request that makes something: one JSON object, its keys
-// as Docker's type has them, none twice and nothing behind it.
-func strict(w http.ResponseWriter, c *call, as reflect.Type) (map[string]json.RawMessage, error) {
-	in := json.NewDecoder(http.MaxBytesReader(w, c.Body, maxBody))
-	var body map[string]json.RawMessage
-	if err := in.Decode(&body); err != nil || body == nil {
-		return nil, invalid("read the request: it is no JSON object")
-	}
-	if _, err := in.Token(); !errors.Is(err, io.EOF) {
-		return nil, invalid("read the request: something follows the JSON object")
-	}
-	if err := respell(body, as); err != nil {
-		return nil, invalid("read the request: %s", err)
-	}
-	return body, nil
 }
 
 // text reads a string field; one that is absent is empty.

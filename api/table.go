@@ -53,10 +53,11 @@ func routes() []route {
 		{post, "/containers/{}/resize", (*API).holder},
 		{post, "/containers/{}/exec", (*API).createExec},
 		{post, "/containers/{}/rename", (*API).rename},
+		{post, "/containers/{}/update", (*API).update},
 		{del, "/containers/{}", (*API).holder},
 		{post, "/commit", (*API).commit},
 
-		{post, "/exec/{}/start", (*API).exec},
+		{post, "/exec/{}/start", (*API).startExec},
 		{post, "/exec/{}/resize", (*API).exec},
 		{get, "/exec/{}/json", (*API).exec},
 

@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"reflect"
 
 	"github.com/docker/docker/api/types/volume"
+	newer "github.com/moby/moby/api/types/volume"
 
 	"ddocker/consensus/ledger"
 )
@@ -15,7 +15,7 @@ import (
 // createVolume takes the name in the ledger and has a volume made. One that exists is
 // shown, as docker does.
 func (a *API) createVolume(w http.ResponseWriter, c *call) {
-	body, err := strict(w, c, reflect.TypeFor[volume.CreateOptions]())
+	body, err := receive(w, c.Request, shapeOf[volume.CreateOptions, newer.CreateRequest]())
 	var name string
 	if err == nil {
 		name, err = text(body, "Name")
@@ -26,7 +26,7 @@ func (a *API) createVolume(w http.ResponseWriter, c *call) {
 	}
 	if name == "" {
 		name = newID()
-		body["Name"] = raw(name)
+		body = withField(body, "Name", name)
 	}
 	if f, err := a.findObject(c.Context(), ledger.Volume, name); err == nil {
 		// Its engine says whether it is what is asked for.
@@ -43,6 +43,15 @@ func (a *API) createVolume(w http.ResponseWriter, c *call) {
 		return
 	}
 	answer.writeTo(w)
+}
+
+// withField sets a field, also where there was no body at all.
+func withField(body map[string]json.RawMessage, key string, value any) map[string]json.RawMessage {
+	if body == nil {
+		body = map[string]json.RawMessage{}
+	}
+	body[key] = raw(value)
+	return body
 }
 
 // newID makes up 64 digits, as engines do for what has no name.

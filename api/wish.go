@@ -75,13 +75,9 @@ func (w *wish) request(s settings.Settings) (typeName string, r sched.Request, e
 	}
 	h := &w.HostConfig
 	if h.NanoCpus > 0 {
-		r.MilliCPU = (h.NanoCpus + 1e6 - 1) / 1e6
+		r.MilliCPU = sched.Thousandths(h.NanoCpus)
 	} else if h.CPUQuota > 0 {
-		period := h.CPUPeriod
-		if period <= 0 {
-			period = 100_000 // microseconds, the kernel's default
-		}
-		r.MilliCPU = (h.CPUQuota*sched.Core + period - 1) / period
+		r.MilliCPU = sched.QuotaThousandths(h.CPUQuota, h.CPUPeriod)
 	}
 	if r.Cores, err = sched.ParseCPUSet(h.CpusetCpus); err != nil {
 		return "", r, err

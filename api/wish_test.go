@@ -202,46 +202,6 @@ func TestWithinIsAQuestionOfWholeElements(t *testing.T) {
 	}
 }
 
-func TestKeysAreSpelledAsDockerDocumentsThem(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"Image":"i","Future":1}`: `{"Future":1,"Image":"i"}`,
-		`{"image":"i","hostconfig":{"portbindings":{"80/tcp":[{"hostport":"1"}]},"MEMORY":1,"future":2,"nanocpus":3}}`: `{"HostConfig":{"Memory":1,"NanoCpus":3,"PortBindings":{"80/tcp":[{"hostport":"1"}]},"future":2},"Image":"i"}`,
-		`{"HostConfig":null}`:                               `{"HostConfig":null}`,
-		`{"ho\u017ftconfig":{"binds":["a:b"]}}`:             `{"HostConfig":{"Binds":["a:b"]}}`,
-		`{"networkingconfig":{"endpointsconfig":{"a":{}}}}`: `{"NetworkingConfig":{"EndpointsConfig":{"a":{}}}}`,
-		`{"HostConfig":{"Memory":1,"Memory":2}}`:            `{"HostConfig":{"Memory":2}}`,
-	} {
-		var top map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(body), &top); err != nil {
-			t.Fatal(err)
-		}
-		if err := spell(top); err != nil || string(raw(top)) != want {
-			t.Errorf("%s: got %s, %v", body, raw(top), err)
-		}
-	}
-}
-
-func TestKeysThatAreTheSameToDockerAreRefused(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"Image":"a","image":"b"}`:                                        `the keys "Image" and "image" are the same to Docker: give one`,
-		`{"HostConfig":{},"HOSTCONFIG":{}}`:                                "the same to Docker",
-		`{"HostConfig":{"Binds":[],"binds":["/:/host"]}}`:                  `in HostConfig: the keys "Binds" and "binds"`,
-		`{"HostConfig":{"bind\u017f":[],"binds":["/:/h"]}}`:                "in HostConfig",
-		`{"HostConfig":{"Privileged":false,"privileged":true}}`:            "in HostConfig",
-		`{"HostConfig":{"future":1,"FUTURE":2}}`:                           "in HostConfig",
-		`{"NetworkingConfig":{"EndpointsConfig":{},"endpointsConfig":{}}}`: "in NetworkingConfig",
-		`{"HostConfig":[]}`:                                                "no JSON object",
-	} {
-		var top map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(body), &top); err != nil {
-			t.Fatal(err)
-		}
-		if err := spell(top); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v", body, err)
-		}
-	}
-}
-
 func TestTypeColumnSaysWhatIsHeld(t *testing.T) {
 	for want, g := range map[string]sched.Grant{
 		"-":                          {},

@@ -38,6 +38,15 @@ func (e *Engine) Commit(ctx context.Context, version, query string, body []byte)
 	return e.change(ctx, commitTimeout, version, "/commit?"+query, body)
 }
 
+// Update changes a container's limits or its restart policy, with exactly the bytes
+// of body, which is written in API version (the engine's newest when empty). It
+// returns the engine's own status and reply, refusals too. An error means what an
+// error of Create means; without a cancel, Update waits two minutes.
+func (e *Engine) Update(ctx context.Context, id, version string, body []byte) (status int, reply []byte, err error) {
+	defer e.inspected.drop(id)
+	return e.change(ctx, changeTimeout, version, "/containers/"+id+"/update", body)
+}
+
 // change posts body as JSON and returns the engine's answer as it is.
 func (e *Engine) change(ctx context.Context, patience time.Duration, version, path string, body []byte) (status int, reply []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

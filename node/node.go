@@ -106,6 +106,8 @@ type Node struct {
 	// changes what the cluster knows of this machine, and naming by whoever lists
 	// images and acts on the list. Naming is taken before telling.
 	pinning, telling, naming turn
+	// limiting is held by whoever changes the limits of a container.
+	limiting turn
 	// furnishing is held by whoever makes or removes networks and volumes of the cluster.
 	furnishing turn
 	// nameless belongs to whoever holds furnishing.
@@ -136,7 +138,7 @@ func New(cfg Config) *Node {
 	return &Node{
 		cfg: cfg, log: cfg.Logger, life: life, stop: stop,
 		kick: make(chan struct{}, 1), copying: make(chan struct{}, 1),
-		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
+		pinning: make(turn, 1), limiting: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
 		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
 		identities: map[string]identity{}, evicting: map[string]chan struct{}{},
 	}

@@ -89,6 +89,18 @@ func (r *Request) Pinned() int {
 	return int(r.MilliCPU / Core)
 }
 
+// Thousandths returns what of a core Docker's NanoCpus are, rounded up.
+func Thousandths(nanoCPUs int64) int64 { return (nanoCPUs + 1e6 - 1) / 1e6 }
+
+// QuotaThousandths returns what of a core a quota of a period is, both in
+// microseconds, rounded up. No period is the kernel's own.
+func QuotaThousandths(quota, period int64) int64 {
+	if period <= 0 {
+		period = 100_000
+	}
+	return (quota*Core + period - 1) / period
+}
+
 // anything is the words for a request that asks for nothing in particular.
 const anything = "a container"
 

@@ -26,6 +26,7 @@ type Command struct {
 	Confirm   *Confirm           `json:"confirm,omitempty"`
 	Release   *Release           `json:"release,omitempty"`
 	Rename    *Rename            `json:"rename,omitempty"`
+	Limit     *Limit             `json:"limit,omitempty"`
 	Configure *settings.Settings `json:"configure,omitempty"`
 	AddToken  *Token             `json:"addToken,omitempty"`
 	UseToken  *UseToken          `json:"useToken,omitempty"`

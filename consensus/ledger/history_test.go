@@ -125,7 +125,7 @@ func marshal(t *rapid.T, r Result) []byte {
 
 func drawCommand(t *rapid.T) Command {
 	c := rapid.SampledFrom([]func(*rapid.T) Command{
-		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawConfigure, drawToken,
+		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawLimit, drawLimit, drawConfigure, drawToken,
 		drawImageCommand, drawImageCommand, drawImageCommand, drawImageCommand,
 		drawObjectCommand, drawObjectCommand, drawObjectCommand,
 	}).Draw(t, "verb")(t)
@@ -200,6 +200,20 @@ func drawConfirm(t *rapid.T) Command {
 
 func drawRelease(t *rapid.T) Command {
 	return Command{Release: &Release{Placement: pool(t, "placement", "p", 9), Expired: rapid.Bool().Draw(t, "expired")}}
+}
+
+func drawLimit(t *rapid.T) Command {
+	c := Limit{
+		Placement: pool(t, "placement", "p", 9), MilliCPU: rapid.SampledFrom([]int64{0, 500, 1000, 2000, 3000, -1}).Draw(t, "cpu"),
+		Memory: rapid.Int64Range(0, 20).Draw(t, "memory"), Keep: rapid.Bool().Draw(t, "keep"),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "these cores") == 0 {
+		c.Cores = drawCores(t)
+	}
+	if rapid.IntRange(0, 3).Draw(t, "pinned") == 0 {
+		c.Pin = drawCores(t)
+	}
+	return Command{Limit: &c}
 }
 
 func drawRename(t *rapid.T) Command {

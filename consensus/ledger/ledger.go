@@ -143,6 +143,8 @@ func (l *Ledger) apply(c *Command, at time.Time) Result {
 		return l.release(c.Release)
 	case c.Rename != nil:
 		return l.rename(c.Rename)
+	case c.Limit != nil:
+		return l.limit(c.Limit)
 	case c.Configure != nil:
 		return l.configure(c.Configure)
 	case c.AddToken != nil:

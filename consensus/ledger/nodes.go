@@ -82,16 +82,7 @@ func (l *Ledger) put(n *Node) {
 	n.host = &sched.Host{
 		ID: n.Node, Name: n.Name, Closed: n.Observed.Closed,
 		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Cards: n.Capacity.Cards,
-		Buffer: l.buffer(),
-	}
-	for _, p := range n.held {
-		n.host.Held.Add(&p.Grant)
-	}
-	for i := range n.Observed.Containers {
-		n.host.Held.AddOutside(&n.Observed.Containers[i].Grant)
-	}
-	for _, port := range n.Observed.Ports {
-		n.host.Held.AddPort(port)
+		Buffer: l.buffer(), Held: l.held(n, ""),
 	}
 	for port := range n.host.Held.Ports() {
 		l.ports.add(port, 1)

@@ -20,6 +20,7 @@ import (
 //	confirm PLACEMENT CONTAINER [from=IMAGE]
 //	release PLACEMENT [expired]
 //	rename PLACEMENT NAME
+//	limit PLACEMENT [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [pin=LIST] [keep]
 //	configure [buffer=CORES:MEMORY] [start=PORT] [replicas=N] [disk=PERCENT]
 //	token HASH USES MINUTES
 //	use HASH
@@ -156,6 +157,9 @@ func (a args) command(verb string) Command {
 		c.Release = &Release{a.word(0), a.has("expired")}
 	case "rename":
 		c.Rename = &Rename{a.word(0), a.word(1)}
+	case "limit":
+		r := a.request()
+		c.Limit = &Limit{a.word(0), r.MilliCPU, r.Cores, r.Memory, a.cores(a.key("pin")), a.has("keep")}
 	case "configure":
 		c.Configure = a.settings()
 	case "token":

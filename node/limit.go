@@ -1,0 +1,204 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/sched"
+)
+
+// limits are what of the body of Docker's update the ledger decides about. Zero means
+// that it stays.
+type limits struct {
+	NanoCpus, CPUQuota, CPUPeriod, Memory int64
+	CpusetCpus                            string
+}
+
+// Update changes a container of this node as the body of Docker's update says, in API
+// version. What it is to have of cores and memory must be free here: the ledger holds
+// that and what it has until the engine has answered, and then only what it has. A
+// *ledger.Refusal says what is not free. The work goes on when ctx ends.
+func (n *Node) Update(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error) {
+	return n.once(ctx, n.creating, "", func() (int, []byte, error) { return n.updateInTurn(container, version, body) })
+}
+
+func (n *Node) updateInTurn(container, version string, body []byte) (status int, reply []byte, err error) {
+	if err := n.limiting.acquire(n.life); err != nil {
+		return 0, nil, err
+	}
+	defer n.limiting.release()
+	p := n.placementOf(container)
+	if p == nil && n.cfg.Log.Read(n.life) == nil {
+		p = n.placementOf(container)
+	}
+	var wanted limits
+	if err := json.Unmarshal(body, &wanted); err != nil {
+		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf("read the request to update: %v", err)}
+	}
+	if p == nil || wanted == (limits{CPUPeriod: wanted.CPUPeriod}) {
+		return n.tellEngine(container, version, body) // it is not the cluster's, or keeps its cores and memory
+	}
+	want, err := wanted.of(p)
+	if err != nil {
+		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
+	}
+	return n.update(p, want, version, body)
+}
+
+// of returns what the placement is to ask for.
+func (w *limits) of(p *ledger.Placement) (c ledger.Limit, err error) {
+	c = ledger.Limit{Placement: p.ID, MilliCPU: p.Request.MilliCPU, Cores: p.Request.Cores, Memory: p.Request.Memory}
+	switch {
+	case w.CpusetCpus != "":
+		c.MilliCPU = 0
+		c.Cores, err = sched.ParseCPUSet(w.CpusetCpus)
+	case w.NanoCpus > 0:
+		c.Cores, c.MilliCPU = sched.CPUSet{}, sched.Thousandths(w.NanoCpus)
+	case w.CPUQuota > 0:
+		c.Cores, c.MilliCPU = sched.CPUSet{}, sched.QuotaThousandths(w.CPUQuota, w.CPUPeriod)
+	}
+	if w.Memory > 0 {
+		c.Memory = w.Memory
+	}
+	return c, err
+}
+
+// update has the ledger hold what the placement is to have, then the engine change
+// it, and then the ledger hold no more than that, or than before.
+func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, body []byte) (status int, reply []byte, err error) {
+	back := ledger.Limit{
+		Placement: old.ID, MilliCPU: old.Request.MilliCPU, Cores: old.Request.Cores, Memory: old.Request.Memory, Pin: old.Grant.Cores,
+	}
+	want.Keep = true
+	held, err := n.limit(want)
+	if err != nil {
+		return 0, nil, err
+	}
+	want.Keep, want.Pin = false, pins(old, held, want)
+	if err := n.movePinned(n.life); err != nil { // off the cores that it gets
+		n.settleLimit(back)
+		return 0, nil, fmt.Errorf("free cores %s of %s: %w", want.Pin, n.cfg.Name, err)
+	}
+	body, err = writeLimits(body, want, n.sharedWith(old))
+	if err != nil {
+		n.settleLimit(back)
+		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
+	}
+	status, reply, err = n.tellEngine(old.Container, version, body)
+	switch {
+	case err != nil:
+		return 0, nil, err // nobody knows: both stay held, until the next update or the end
+	case status/100 == 2:
+		n.settleLimit(want)
+	case status >= statusFailed && !n.within(old):
+		n.log.Warn("container may have the limits that its engine failed to give it: both stay held", "container", old.Name, "status", status)
+	default:
+		n.settleLimit(back)
+	}
+	return status, reply, nil
+}
+
+// within says whether the container has no more than the placement was granted.
+func (n *Node) within(p *ledger.Placement) bool {
+	list, err := n.cfg.Engine.Containers(n.life)
+	at := slices.IndexFunc(list, func(c engine.Container) bool { return c.ID == p.Container })
+	if err != nil || at < 0 {
+		return false
+	}
+	c := &list[at]
+	if g := &p.Grant; g.Shares() {
+		return c.Memory == g.Memory && (g.MilliCPU == 0) == (c.NanoCPUs == 0) && c.NanoCPUs <= g.MilliCPU*1e6
+	}
+	return c.Memory == p.Grant.Memory && sched.CPUs(c.Cores...).Minus(p.Grant.Cores).Count() == 0
+}
+
+// pins returns the cores that a placement is to have, given what it had and what it
+// holds while it is changed; none where it shares them.
+func pins(old, held *ledger.Placement, want ledger.Limit) sched.CPUSet {
+	asked := sched.Request{MilliCPU: want.MilliCPU, Cores: want.Cores}
+	switch n := asked.Pinned(); {
+	case want.Cores.Count() > 0:
+		return want.Cores
+	case n > old.Grant.Cores.Count():
+		return held.Grant.Cores
+	default:
+		return old.Grant.Cores.First(n)
+	}
+}
+
+// sharedWith returns the cores that a container may share which gives up its own;
+// none where it has none of its own, and stays where it is.
+func (n *Node) sharedWith(p *ledger.Placement) (shared sched.CPUSet) {
+	if p.Grant.Shares() {
+		return shared
+	}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if h := l.Host(n.cfg.ID); h != nil {
+			shared = h.Shared().Union(p.Grant.Cores)
+		}
+	})
+	return shared
+}
+
+// limit has the ledger change what a placement holds.
+func (n *Node) limit(c ledger.Limit) (*ledger.Placement, error) {
+	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
+	defer cancel()
+	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Limit: &c})
+	if err == nil {
+		err = n.cfg.Log.Wait(ctx, index)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("change the limits of a container: %w", err)
+	case result.Refusal != nil:
+		return nil, result.Refusal
+	}
+	return result.Placement, nil
+}
+
+// settleLimit has the ledger hold what came of a change.
+func (n *Node) settleLimit(c ledger.Limit) {
+	if _, err := n.limit(c); err != nil {
+		n.log.Warn("container holds more than it has until it is updated again or removed", "placement", c.Placement, "err", err)
+	}
+	n.Kick() // others may spread out again
+}
+
+// writeLimits writes what the container is to have into the body of an update. Shared
+// are the cores to go to for one that has none of its own any more.
+func writeLimits(body []byte, c ledger.Limit, shared sched.CPUSet) ([]byte, error) {
+	var top object
+	if err := json.Unmarshal(body, &top); err != nil || top == nil {
+		return nil, fmt.Errorf("read the request to update: it is no JSON object")
+	}
+	for _, key := range []string{"NanoCpus", "CpuQuota", "CpuPeriod", "CpusetCpus"} {
+		top.remove(key)
+	}
+	if on := c.Pin; on.Count() > 0 {
+		// A quota from an earlier life cannot be taken off: it is made to match.
+		top.set("CpusetCpus", on)
+		top.set("NanoCpus", int64(on.Count())*1e9)
+		return json.Marshal(top)
+	}
+	if c.MilliCPU > 0 {
+		top.set("NanoCpus", c.MilliCPU*1e6)
+	}
+	if shared.Count() > 0 {
+		top.set("CpusetCpus", shared)
+	}
+	return json.Marshal(top)
+}
+
+// tellEngine passes an update to the engine.
+func (n *Node) tellEngine(container, version string, body []byte) (status int, reply []byte, err error) {
+	status, reply, err = n.cfg.Engine.Update(n.life, container, version, body)
+	if err != nil {
+		return 0, nil, fmt.Errorf("update: the Docker Engine of %s did not answer, see \"docker inspect\" for whether it did it: %w", n.cfg.Name, err)
+	}
+	return status, reply, nil
+}
