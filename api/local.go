@@ -107,6 +107,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.create(w, r, version)
 	case r.Method == http.MethodPost && path == "/commit":
 		l.commit(w, r, version)
+	case path == pathEvents:
+		l.events(w, r, version)
 	case path == pathSMI:
 		text, err := l.smi(r.Context())
 		if err != nil {

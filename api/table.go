@@ -28,6 +28,7 @@ func routes() []route {
 		{head, "/_ping", (*API).ping},
 		{get, "/version", (*API).version},
 		{get, "/info", (*API).info},
+		{get, "/events", (*API).events},
 		{post, "/auth", (*API).here},
 
 		{get, "/containers/json", (*API).listContainers},
