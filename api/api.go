@@ -102,6 +102,7 @@ type API struct {
 	execs execs
 	asked asked
 
+	streams  streams
 	overlays overlays
 	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told
 }
@@ -120,6 +121,7 @@ func (a *API) Local() http.Handler { return a.local }
 func (a *API) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { a.streams.run(ctx, a) })
 	a.hosts.run(ctx, &running)
 	return nil
 }

@@ -63,6 +63,9 @@ func (a *API) events(w http.ResponseWriter, c *call) {
 	}
 	ctx, cut := context.WithCancelCause(c.Context())
 	s.cut = cut
+	one := &stream{cut: cut}
+	a.streams.begin(one)
+	defer a.streams.end(one)
 	defer s.running.Wait()
 	defer cut(nil)
 	past, open, err := s.begin(ctx)

@@ -75,6 +75,9 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.Reve
 				get.Method = http.MethodGet
 				r.Request = &get
 			}
+			if s, ok := r.Request.Context().Value(streamKey{}).(*stream); ok {
+				s.watch(r)
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
