@@ -275,9 +275,7 @@ func (a *API) exec(w http.ResponseWriter, c *call) {
 	}
 	switch c.row.path {
 	case pathExecStart:
-		if why := a.sendStream(w, c, node, c.ref); why != "" {
-			a.execs.breakOff(c.ref, why)
-		}
+		a.sendStream(w, c, node, c.ref)
 		return
 	case pathExec:
 		if why := a.execs.why(c.ref); why != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -20,10 +21,8 @@ func (a *API) stream(w http.ResponseWriter, c *call) {
 	}
 }
 
-// sendStream sends, and returns the sentence for a client that could not be told it
-// in the stream itself.
-func (a *API) sendStream(w http.ResponseWriter, c *call, node, ref string) (untold string) {
-	s := &stream{api: a, client: c.Context(), node: node, version: c.version, wait: c.row.path == pathWait}
+func (a *API) sendStream(w http.ResponseWriter, c *call, node, ref string) {
+	s := &stream{api: a, call: c, node: node}
 	ctx, cut := context.WithCancelCause(context.WithValue(c.Context(), streamKey{}, s))
 	s.cut = cut
 	a.streams.begin(s)
@@ -32,10 +31,6 @@ func (a *API) sendStream(w http.ResponseWriter, c *call, node, ref string) (unto
 	out := *c
 	out.Request = c.WithContext(ctx)
 	a.send(w, &out, node, ref)
-	if told := s.untold.Load(); told != nil {
-		return *told
-	}
-	return ""
 }
 
 const pathWait = "/containers/{}/wait"
@@ -45,13 +40,10 @@ type streamKey struct{}
 
 // stream is an answer that goes on.
 type stream struct {
-	api     *API
-	client  context.Context // ends when nobody reads any more
-	node    string          // it comes from; "" is from several
-	version string
-	wait    bool // its body is one object, in the end
-	cut     context.CancelCauseFunc
-	untold  atomic.Pointer[string] // what the client should have been told
+	api  *API
+	call *call  // the client's
+	node string // it comes from; "" is from several
+	cut  context.CancelCauseFunc
 }
 
 // Causes of the end of a stream that nobody else ended.
@@ -66,10 +58,10 @@ func (s *stream) watch(r *http.Response) {
 	switch r.StatusCode {
 	case http.StatusSwitchingProtocols:
 		if way, ok := r.Body.(io.ReadWriteCloser); ok && r.Header.Get("Upgrade") == "tcp" {
-			r.Body = &hijacked{watched{ReadCloser: way, stream: s, frames: newFrames(r, s.version), end: io.EOF}, way}
+			r.Body = &hijacked{watched{ReadCloser: way, stream: s, frames: newFrames(r, s.call.version), end: io.EOF}, way}
 		}
 	case http.StatusOK:
-		r.Body = &watched{ReadCloser: r.Body, stream: s, frames: newFrames(r, s.version)}
+		r.Body = &watched{ReadCloser: r.Body, stream: s, frames: newFrames(r, s.call.version)}
 	}
 }
 
@@ -92,7 +84,7 @@ func (b *watched) Read(p []byte) (int, error) {
 		if err == nil {
 			return n, nil
 		}
-		if err == io.EOF || b.stream.client.Err() != nil {
+		if err == io.EOF || b.stream.call.Context().Err() != nil {
 			b.over.Store(true)
 			return n, err
 		}
@@ -116,14 +108,15 @@ func (b *watched) breakOff(err error) {
 		b.end = err
 	}
 	sentence := b.stream.sentence()
-	if b.stream.wait {
+	c := b.stream.call
+	if c.row.path == pathWait {
 		// Not JSON: docker then takes the body for the error's text, and fails.
 		b.words, b.end = []byte(sentence+"\n"), io.EOF
 		return
 	}
 	b.words = b.frames.words(sentence)
-	if b.frames.raw || len(b.words) == 0 {
-		b.stream.untold.Store(&sentence)
+	if c.row.path == pathExecStart && (b.frames.raw || len(b.words) == 0) {
+		b.stream.api.execs.breakOff(c.ref, sentence)
 	}
 }
 
@@ -166,14 +159,14 @@ func (s *stream) cause() string {
 	if s.node == s.api.cfg.Self {
 		return fmt.Sprintf("the Docker Engine of host %s broke off", name)
 	}
-	ctx, cancel := context.WithTimeout(s.client, patience)
+	ctx, cancel := context.WithTimeout(s.call.Context(), patience)
 	defer cancel()
-	_, err := s.api.hosts.do(ctx, http.MethodGet, s.node, pathHere, nil)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("the agent of host %s stopped answering", name)
-	case err != nil:
-		return fmt.Sprintf("host %s stopped answering", name)
+	if _, err := s.api.hosts.do(ctx, http.MethodGet, s.node, pathHere, nil); err != nil {
+		var late net.Error
+		if errors.As(err, &late) && late.Timeout() || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) {
+			return fmt.Sprintf("host %s stopped answering", name)
+		}
+		return fmt.Sprintf("the agent of host %s stopped answering", name) // its machine refused
 	}
 	if _, err := s.api.hosts.do(ctx, http.MethodGet, s.node, "/_ping", nil); err != nil {
 		return fmt.Sprintf("the Docker Engine of host %s stopped answering", name)
