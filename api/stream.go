@@ -115,7 +115,7 @@ func (b *watched) breakOff(err error) {
 		return
 	}
 	b.words = b.frames.words(sentence)
-	if c.row.path == pathExecStart && (b.frames.raw || len(b.words) == 0) {
+	if c.row.path == pathExecStart && (!b.frames.begun || len(b.words) == 0) {
 		b.stream.api.execs.breakOff(c.ref, sentence)
 	}
 }
