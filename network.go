@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"syscall"
@@ -93,7 +94,38 @@ func (a *agent) dial(ctx context.Context, proto, id string) (net.Conn, error) {
 	if !ok {
 		return nil, asDial(fmt.Errorf("the address of node %s is not known yet", id))
 	}
-	return dialTLS(ctx, a.cfg.net, addr, a.id.Client(proto, id))
+	n := a.cfg.net
+	if proto == identity.ProtoRPC {
+		n = farewells{n}
+	}
+	return dialTLS(ctx, n, addr, a.id.Client(proto, id))
+}
+
+// farewells is a network on which a connection ends well only with TLS's own words
+// of farewell: a stream that a container ended is told from one whose host's agent
+// was killed, on whose behalf the kernel closes the connection all the same.
+type farewells struct{ network }
+
+// Dial connects.
+func (f farewells) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	c, err := f.network.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return farewellConn{c}, nil
+}
+
+type farewellConn struct{ net.Conn }
+
+var errNoFarewell = errors.New("the other end closed the connection without a farewell")
+
+// Read reads what is below TLS, which after a farewell reads no more.
+func (c farewellConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == io.EOF {
+		err = errNoFarewell
+	}
+	return n, err
 }
 
 // resolve returns where a node was last heard of: by gossip, in the ledger, or

@@ -112,6 +112,7 @@ type API struct {
 	// relocating is held by whoever moves a project to another host.
 	relocating chan struct{}
 
+	streams  streams
 	overlays overlays
 	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told
 }
@@ -130,6 +131,7 @@ func (a *API) Local() http.Handler { return a.local }
 func (a *API) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { a.streams.run(ctx, a) })
 	a.hosts.run(ctx, &running)
 	return nil
 }

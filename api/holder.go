@@ -206,9 +206,10 @@ const maxExecs = 4096
 
 // execs remembers which node has an exec session: its ID says nothing of that.
 type execs struct {
-	mu    sync.Mutex // guards what follows
-	node  map[string]string
-	order []string
+	mu     sync.Mutex // guards what follows
+	node   map[string]string
+	order  []string
+	untold map[string]string // why the stream of a session broke off
 }
 
 func (e *execs) put(id, node string) {
@@ -220,6 +221,7 @@ func (e *execs) put(id, node string) {
 	e.node[id] = node
 	if e.order = append(e.order, id); len(e.order) > maxExecs {
 		delete(e.node, e.order[0])
+		delete(e.untold, e.order[0])
 		e.order = e.order[1:]
 	}
 }
@@ -228,6 +230,26 @@ func (e *execs) get(id string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.node[id]
+}
+
+// breakOff keeps what the client of a session was not told: docker then asks for
+// the exit code, and of a program that may still run there is none.
+func (e *execs) breakOff(id, why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.untold == nil {
+		e.untold = map[string]string{}
+	}
+	e.untold[id] = why
+}
+
+// why returns once what the client of the session was not told.
+func (e *execs) why(id string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	why := e.untold[id]
+	delete(e.untold, id)
+	return why
 }
 
 // createExec passes the request to the holder and remembers it for the session.
@@ -278,5 +300,20 @@ func (a *API) exec(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusNotFound, "No such exec instance: %s", c.ref)
 		return
 	}
+	switch c.row.path {
+	case pathExecStart:
+		a.sendStream(w, c, node, c.ref)
+		return
+	case pathExec:
+		if why := a.execs.why(c.ref); why != "" {
+			fail(w, http.StatusServiceUnavailable, "%s", why)
+			return
+		}
+	}
 	a.send(w, c, node, c.ref)
 }
+
+const (
+	pathExecStart = "/exec/{}/start"
+	pathExec      = "/exec/{}/json"
+)

@@ -82,6 +82,9 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.Reve
 				get.Method = http.MethodGet
 				r.Request = &get
 			}
+			if s, ok := r.Request.Context().Value(streamKey{}).(*stream); ok {
+				s.watch(r)
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -119,6 +122,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.commit(w, r, version)
 	case r.Method == http.MethodPost && updatePath.MatchString(path):
 		l.limit(w, r, version, updatePath.FindStringSubmatch(path)[1])
+	case path == pathEvents:
+		l.events(w, r, version)
 	case path == pathSMI:
 		text, err := l.smi(r.Context())
 		if err != nil {
