@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	// relayPause is how long changes are gathered before ports are looked at again.
-	relayPause = 100 * time.Millisecond
+	// relayPause is how long changes are gathered at least before ports are looked at
+	// again, and relayShare how many times longer than that look took: in the largest
+	// clusters it takes its time, and no more than that part of a core.
+	relayPause = 50 * time.Millisecond
+	relayShare = 20
 	// relayRetry is when a port is tried again that another process had.
 	relayRetry = 10 * time.Second
 )
@@ -24,8 +27,9 @@ const (
 type relayed struct {
 	published uint64
 	host      *sched.Host // replaced when others than the cluster take ports here
-	want      map[relay.Target]bool
-	missing   int
+	open      []relay.Target
+	kept      []relay.Target
+	missing   int // of open
 }
 
 // relayLoop has this host answer on the ports that containers publish on others.
@@ -33,11 +37,12 @@ func (n *Node) relayLoop(ctx context.Context) {
 	defer n.cfg.Relay.Close()
 	for {
 		changed := n.cfg.Changed()
+		began := time.Now()
 		var again <-chan time.Time
 		if missing := n.relay(); missing > 0 {
 			again = time.After(relayRetry)
 		}
-		if !wait(ctx, relayPause) {
+		if !wait(ctx, max(relayPause, relayShare*time.Since(began))) {
 			return
 		}
 		select {
@@ -59,46 +64,56 @@ func (n *Node) relay() (missing int) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		published, host := l.Published(), l.Host(n.cfg.ID)
 		if fresh = n.relayed.published != published || n.relayed.host != host; fresh {
-			n.relayed = relayed{published: published, host: host, want: relays(l, n.cfg.ID)}
+			n.relayed = relayed{published: published, host: host}
+			n.relayed.open, n.relayed.kept = relays(l, n.cfg.ID)
 		}
 	})
 	if fresh || n.relayed.missing > 0 {
-		n.relayed.missing = n.cfg.Relay.Set(n.relayed.want)
+		n.relayed.missing = n.cfg.Relay.Set(n.relayed.open, n.relayed.kept)
 	}
 	return n.relayed.missing
 }
 
-// relays returns the published ports of containers on other hosts than self, and of each
-// whether self answers on it: if no other container of the cluster has it, and nothing
-// of this host. What a container binds to an address of its host stays there.
-func relays(l *ledger.Ledger, self string) map[relay.Target]bool {
-	want := map[relay.Target]bool{}
+// relays returns the published ports of containers on other hosts than self: open are
+// those on which self answers, as no other container of the cluster has the port, and
+// nothing of this host; kept are the rest. What a container binds to an address of its
+// host stays there.
+func relays(l *ledger.Ledger, self string) (open, kept []relay.Target) {
 	host := l.Host(self)
 	if host == nil {
-		return want // what is taken here the cluster does not know yet
+		return nil, nil // what is taken here the cluster does not know yet
 	}
 	own := hostOf(l.Node(self).Address)
-	holders := map[sched.Port]int{}
-	for p := range l.Placements() {
-		for i, b := range p.Grant.Ports {
-			if !slices.ContainsFunc(p.Grant.Ports[:i], func(a sched.Binding) bool { return a.Port() == b.Port() }) {
-				holders[b.Port()]++
-			}
-		}
-		at := hostOf(l.Node(p.Node).Address)
-		if p.Node == self || p.Container == "" || at == own {
-			continue
-		}
+	shared := map[sched.Port]map[string]bool{} // placements by a port that is held on several hosts
+	for n, p := range l.Publishers() {
+		at := hostOf(n.Address)
 		for _, b := range p.Grant.Ports {
-			if b.Proto != "sctp" && answersAt(b.IP, at) {
-				want[relay.Target{Port: b.Port(), Placement: p.ID, Node: p.Node}] = true
+			port := b.Port()
+			alone := l.PortHolders(port) == 1
+			if !alone {
+				if shared[port] == nil {
+					shared[port] = map[string]bool{}
+				}
+				shared[port][p.ID] = true
+			}
+			if n.Node == self || at == own || p.Container == "" || b.Proto == "sctp" || !answersAt(b.IP, at) {
+				continue
+			}
+			if to := (relay.Target{Port: port, Placement: p.ID, Node: n.Node}); alone {
+				open = append(open, to)
+			} else {
+				kept = append(kept, to)
 			}
 		}
 	}
-	for t := range want {
-		want[t] = holders[t.Port] == 1 && !host.Held.HasPort(t.Port)
-	}
-	return want
+	kept = slices.DeleteFunc(kept, func(to relay.Target) bool {
+		alone := len(shared[to.Port]) == 1 && !host.Held.HasPort(to.Port)
+		if alone { // the others are processes of hosts that are not this one
+			open = append(open, to)
+		}
+		return alone
+	})
+	return open, kept
 }
 
 func hostOf(addr string) string {

@@ -33,6 +33,7 @@ type world struct {
 	dying sync.Mutex      // guards down where agents run
 	down  map[string]bool // nodes that gossip believes dead
 	net   *vnet.Net
+	desk  *vnet.Host // where clients sit
 	loads map[string]sched.Load
 	made  int
 	// asking is called with the ID of a host that is about to be asked for a copy, and
@@ -66,6 +67,7 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, log: nodetest.NewLog(), net: vnet.New(1), down: map[string]bool{}, loads: map[string]sched.Load{}}
+		w.desk = w.net.Boot("10.2.0.1")
 		for i := range n {
 			w.add(fmt.Sprintf("n%d", i+1))
 		}
@@ -130,6 +132,11 @@ func (w *world) address(id string) (string, bool) {
 // run begins a life of the host's agent in which it looks after everything.
 func (h *host) run() {
 	h.live()
+	h.runs()
+}
+
+// runs has the present life of the agent look after everything.
+func (h *host) runs() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { h.mover.Run(ctx) })

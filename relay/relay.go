@@ -3,7 +3,7 @@
 // the host that has the container.
 //
 //	r := relay.New(relay.Config{Network: network, Address: address, Logger: log})
-//	missing := r.Set(map[relay.Target]bool{{Port: port, Placement: id, Node: holder}: true})
+//	missing := r.Set([]relay.Target{{Port: port, Placement: id, Node: holder}}, nil)
 //	…
 //	r.Close()
 //
@@ -75,7 +75,8 @@ type Relay struct {
 	streams, sessions         room
 	portStreams, portSessions int64
 
-	mu    sync.Mutex // guards doors and which of them are open; held over no wait
+	mu    sync.Mutex // guards what follows, and what it guards of the doors; held over no wait
+	look  uint64     // counts calls of Set
 	doors map[Target]*door
 }
 
@@ -90,26 +91,35 @@ func New(cfg Config) *Relay {
 	}
 }
 
-// Set has this host answer for the targets that are true, and for no others. What is
-// under way to a target that is false goes on where it can: connections do, datagrams
-// do not. All that is under way to any other ends. When Set returns, the ports that it
-// gave up are free. It returns how many ports it could not have, because another
-// process has them: to try again, set the same again.
-func (r *Relay) Set(want map[Target]bool) (missing int) {
+// Set has this host answer for the targets of open, and for no others. What is under way
+// to those of kept goes on where it can: connections do, datagrams do not. All that is
+// under way to any other target ends. When Set returns, the ports that it gave up are
+// free. It returns how many ports it could not have, because another process has them:
+// to try again, set the same again.
+func (r *Relay) Set(open, kept []Target) (missing int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for to, d := range r.doors {
-		open, known := want[to]
-		if !open {
+	r.look++
+	for _, to := range open {
+		if d := r.doors[to]; d != nil {
+			d.seen = r.look
+		}
+	}
+	for _, to := range kept {
+		if d := r.doors[to]; d != nil {
+			d.seen = r.look
 			d.shut()
 		}
-		if !known {
+	}
+	for to, d := range r.doors {
+		if d.seen != r.look {
+			d.shut()
 			d.end()
 			delete(r.doors, to)
 		}
 	}
-	for to, open := range want {
-		if open && !r.open(to) {
+	for _, to := range open { // now that all ports are free that may be
+		if !r.open(to) {
 			missing++
 		}
 	}
@@ -124,7 +134,7 @@ func (r *Relay) open(to Target) bool {
 	d := r.doors[to]
 	if d == nil {
 		life, end := context.WithCancel(r.life)
-		d = &door{r: r, to: to, life: life, end: end}
+		d = &door{r: r, to: to, life: life, end: end, seen: r.look}
 		d.streams.most, d.sessions.most = r.portStreams, r.portSessions
 		r.doors[to] = d
 	}
@@ -155,7 +165,7 @@ func (r *Relay) Ports() map[sched.Port]bool {
 // Close ends everything and returns when it has ended. After it, Set does nothing.
 func (r *Relay) Close() {
 	r.stop()
-	r.Set(nil)
+	r.Set(nil, nil)
 	r.running.Wait()
 }
 
@@ -167,8 +177,11 @@ type door struct {
 	to   Target
 	life context.Context // as long as the target is known
 	end  context.CancelFunc
-	in   io.Closer // what is listened on; nil: nothing. It and told belong to who holds the relay's mu.
+
+	// The relay's mu guards these.
+	in   io.Closer // what is listened on; nil: nothing
 	told bool      // that in could not be had
+	seen uint64    // the last look that knew the target
 
 	streams, sessions room
 }

@@ -2,11 +2,25 @@ package ledger
 
 import (
 	"iter"
-	"maps"
+
+	"ddocker/sched"
 )
 
-// Placements walks all placements, in no order.
-func (l *Ledger) Placements() iter.Seq[*Placement] { return maps.Values(l.placements) }
+// Publishers walks the placements that hold ports, each with its node, in no order.
+func (l *Ledger) Publishers() iter.Seq2[*Node, *Placement] {
+	return func(yield func(*Node, *Placement) bool) {
+		for _, n := range l.nodes {
+			for _, p := range n.held {
+				if len(p.Grant.Ports) > 0 && !yield(n, p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// PortHolders returns on how many hosts the port is held, by whomever.
+func (l *Ledger) PortHolders(port sched.Port) int { return l.ports.count(port) }
 
 // Published returns the place in the log of the last entry that changed which ports
 // placements hold, or which of them are confirmed. It tells whoever follows that from
