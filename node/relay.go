@@ -15,8 +15,8 @@ import (
 
 const (
 	// relayPause is how long changes are gathered at least before ports are looked at
-	// again, and relayShare how many times longer than that look took: in the largest
-	// clusters it takes its time, and no more than that part of a core.
+	// again, and relayShare how many times longer than that look took, up to a second: in
+	// the largest clusters it takes no more than that part of a core.
 	relayPause = 50 * time.Millisecond
 	relayShare = 20
 	// relayRetry is when a port is tried again that another process had.
@@ -42,7 +42,7 @@ func (n *Node) relayLoop(ctx context.Context) {
 		if missing := n.relay(); missing > 0 {
 			again = time.After(relayRetry)
 		}
-		if !wait(ctx, max(relayPause, relayShare*time.Since(began))) {
+		if !wait(ctx, min(max(relayPause, relayShare*time.Since(began)), time.Second)) {
 			return
 		}
 		select {

@@ -26,73 +26,77 @@ type bindings struct {
 	ports   []sched.PortWish
 }
 
+var web = wish("", 8080, "tcp")
+
 func wish(ip string, host uint16, proto string) sched.PortWish {
 	return sched.PortWish{IP: ip, Host: host, Container: 80, Proto: proto}
 }
 
+// relayTable is what containers bind and hosts see, and which of it n1 answers on.
+var relayTable = map[string]struct {
+	made     []bindings
+	observed map[string]ledger.Observe
+	at       map[string]string // addresses of hosts, if not 10.0.0.N
+	want     string            // of n1
+}{
+	"nothing": {},
+	"a port that the cluster chose": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{{Proto: "tcp"}}}}, want: "25000/tcp n2",
+	},
+	"ports that the user named, of both kinds": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web, wish("0.0.0.0", 53, "udp")}}}, want: "53/udp n2, 8080/tcp n2",
+	},
+	"the same number over TCP here and UDP there": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n1", ports: []sched.PortWish{wish("", 8080, "udp")}}}, want: "8080/tcp n2",
+	},
+	"its own port":           {made: []bindings{{on: "n1", ports: []sched.PortWish{web}}}},
+	"SCTP":                   {made: []bindings{{on: "n2", ports: []sched.PortWish{wish("", 8080, "sctp")}}}},
+	"one that is not made":   {made: []bindings{{on: "n2", pending: true, ports: []sched.PortWish{web}}}},
+	"what is for its host":   {made: []bindings{{on: "n2", ports: []sched.PortWish{wish("127.0.0.1", 1, "tcp"), wish("::1", 2, "tcp"), wish("10.0.0.2", 3, "tcp")}}}},
+	"IPv6 of a host at IPv4": {made: []bindings{{on: "n2", ports: []sched.PortWish{wish("::", 8080, "tcp")}}}},
+	"IPv6 of a host at IPv6, and IPv4 of it": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{wish("::", 8080, "tcp"), wish("0.0.0.0", 81, "tcp")}}},
+		at:   map[string]string{"n2": "fd77::2"}, want: "8080/tcp n2",
+	},
+	"one bound to both": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{wish("0.0.0.0", 8080, "tcp"), wish("::", 8080, "tcp")}}}, want: "8080/tcp n2",
+	},
+	"a host at this one's address": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web}}}, at: map[string]string{"n2": "10.0.0.1"},
+	},
+	"one that two hosts have": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n3", ports: []sched.PortWish{web}}},
+		want: "8080/tcp n2 closed, 8080/tcp n3 closed",
+	},
+	"one that is about to be made on another host too": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n3", pending: true, ports: []sched.PortWish{web}}},
+		want: "8080/tcp n2 closed",
+	},
+	"one that is about to be made here too": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n1", pending: true, ports: []sched.PortWish{web}}},
+		want: "8080/tcp n2 closed",
+	},
+	"one that a process has here": {
+		made:     []bindings{{on: "n2", ports: []sched.PortWish{web}}},
+		observed: map[string]ledger.Observe{"n1": {Ports: []sched.Port{{Number: 8080, Proto: "tcp"}}}},
+		want:     "8080/tcp n2 closed",
+	},
+	"one that a container outside the cluster has here": {
+		made: []bindings{{on: "n2", ports: []sched.PortWish{web}}},
+		observed: map[string]ledger.Observe{"n1": {Containers: []ledger.Outsider{
+			{ID: "o", Name: "o", Grant: sched.Grant{Ports: []sched.Binding{{Host: 8080, Container: 80, Proto: "tcp"}}}},
+		}}},
+		want: "8080/tcp n2 closed",
+	},
+	"one that a process has elsewhere": {
+		made:     []bindings{{on: "n2", ports: []sched.PortWish{web}}},
+		observed: map[string]ledger.Observe{"n3": {Ports: []sched.Port{{Number: 8080, Proto: "tcp"}}}},
+		want:     "8080/tcp n2",
+	},
+}
+
 func TestWhatAHostAnswersOnForOthers(t *testing.T) {
-	web := wish("", 8080, "tcp")
-	for name, c := range map[string]struct {
-		made     []bindings
-		observed map[string]ledger.Observe
-		at       map[string]string // addresses of hosts, if not 10.0.0.N
-		want     string            // of n1
-	}{
-		"nothing": {},
-		"a port that the cluster chose": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{{Proto: "tcp"}}}}, want: "25000/tcp n2",
-		},
-		"ports that the user named, of both kinds": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web, wish("0.0.0.0", 53, "udp")}}}, want: "53/udp n2, 8080/tcp n2",
-		},
-		"the same number over TCP here and UDP there": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n1", ports: []sched.PortWish{wish("", 8080, "udp")}}}, want: "8080/tcp n2",
-		},
-		"its own port":           {made: []bindings{{on: "n1", ports: []sched.PortWish{web}}}},
-		"SCTP":                   {made: []bindings{{on: "n2", ports: []sched.PortWish{wish("", 8080, "sctp")}}}},
-		"one that is not made":   {made: []bindings{{on: "n2", pending: true, ports: []sched.PortWish{web}}}},
-		"what is for its host":   {made: []bindings{{on: "n2", ports: []sched.PortWish{wish("127.0.0.1", 1, "tcp"), wish("::1", 2, "tcp"), wish("10.0.0.2", 3, "tcp")}}}},
-		"IPv6 of a host at IPv4": {made: []bindings{{on: "n2", ports: []sched.PortWish{wish("::", 8080, "tcp")}}}},
-		"IPv6 of a host at IPv6, and IPv4 of it": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{wish("::", 8080, "tcp"), wish("0.0.0.0", 81, "tcp")}}},
-			at:   map[string]string{"n2": "fd77::2"}, want: "8080/tcp n2",
-		},
-		"one bound to both": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{wish("0.0.0.0", 8080, "tcp"), wish("::", 8080, "tcp")}}}, want: "8080/tcp n2",
-		},
-		"a host at this one's address": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web}}}, at: map[string]string{"n2": "10.0.0.1"},
-		},
-		"one that two hosts have": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n3", ports: []sched.PortWish{web}}},
-			want: "8080/tcp n2 closed, 8080/tcp n3 closed",
-		},
-		"one that is about to be made on another host too": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n3", pending: true, ports: []sched.PortWish{web}}},
-			want: "8080/tcp n2 closed",
-		},
-		"one that is about to be made here too": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web}}, {on: "n1", pending: true, ports: []sched.PortWish{web}}},
-			want: "8080/tcp n2 closed",
-		},
-		"one that a process has here": {
-			made:     []bindings{{on: "n2", ports: []sched.PortWish{web}}},
-			observed: map[string]ledger.Observe{"n1": {Ports: []sched.Port{{Number: 8080, Proto: "tcp"}}}},
-			want:     "8080/tcp n2 closed",
-		},
-		"one that a container outside the cluster has here": {
-			made: []bindings{{on: "n2", ports: []sched.PortWish{web}}},
-			observed: map[string]ledger.Observe{"n1": {Containers: []ledger.Outsider{
-				{ID: "o", Name: "o", Grant: sched.Grant{Ports: []sched.Binding{{Host: 8080, Container: 80, Proto: "tcp"}}}},
-			}}},
-			want: "8080/tcp n2 closed",
-		},
-		"one that a process has elsewhere": {
-			made:     []bindings{{on: "n2", ports: []sched.PortWish{web}}},
-			observed: map[string]ledger.Observe{"n3": {Ports: []sched.Port{{Number: 8080, Proto: "tcp"}}}},
-			want:     "8080/tcp n2",
-		},
-	} {
+	for name, c := range relayTable {
 		t.Run(name, func(t *testing.T) {
 			r := nodetest.NewLog().Replica()
 			if got := relayedBy(r); got != "" {
