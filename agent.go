@@ -26,6 +26,7 @@ import (
 	"ddocker/identity"
 	"ddocker/image"
 	"ddocker/node"
+	"ddocker/relay"
 	"ddocker/sched"
 	"ddocker/settings"
 )
@@ -38,7 +39,7 @@ type agentConfig struct {
 	DataDir, Listen, Advertise, Socket, InfoFile, DockerHost, Name, Join, Token string
 	Logger                                                                      *slog.Logger
 
-	net network
+	net, relays network // for the nodes among themselves, and for published ports
 	// Tests may give these; the agent makes its own where they are nil.
 	stores     *consensus.Stores
 	dialEngine func(context.Context) (net.Conn, error)
@@ -220,7 +221,8 @@ func (a *agent) buildNode() {
 	}
 	a.node = node.New(node.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
-		Log: a.log, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
+		Log: a.log, Changed: a.log.Changed, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
+		Relay:  relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
 		Images: a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
 	})
 	a.api = api.New(api.Config{

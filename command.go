@@ -45,7 +45,7 @@ func agentCommand() *cobra.Command {
 				return fmt.Errorf("--log-level %q: it is debug, info, warn or error", level)
 			}
 			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-			cfg.net = realNetwork{}
+			cfg.net, cfg.relays = nodeNetwork(), relayNetwork()
 			return runAgent(c.Context(), cfg)
 		},
 	}

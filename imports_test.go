@@ -106,6 +106,7 @@ var floors = map[string]int{
 	"engine":           3,
 	"gpu":              3,
 	"image":            3,
+	"relay":            3,
 	"identity":         3,
 	"consensus/ledger": 2,
 	"sched":            1,

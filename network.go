@@ -14,40 +14,51 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ddocker/identity"
+	"ddocker/relay"
 )
 
 // network is what the agent reaches others through: the machine's own, or one in
 // memory in which a whole cluster runs.
-type network interface {
-	Listen(addr string) (net.Listener, error)
-	ListenPacket(addr string) (net.PacketConn, error)
-	Dial(ctx context.Context, addr string) (net.Conn, error)
-}
+type network = relay.Network
 
 // realNetwork is the machine's.
-type realNetwork struct{}
-
-// A machine that is unplugged says nothing: what was sent to it is given up, and a
-// silent connection looked after, so that nobody waits for it much longer than
-// gossip takes to notice.
-const unackedTimeout = 8 * time.Second
-
-func keepAlive() net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}
+type realNetwork struct {
+	keepAlive net.KeepAliveConfig
+	// unacked is how long a peer may leave unread or unacknowledged what was sent to it;
+	// 0: as long as the kernel has patience, and unread for ever.
+	unacked time.Duration
 }
 
-func limitUnacked(_, _ string, c syscall.RawConn) error {
+// nodeNetwork is for what nodes say to each other. A machine that is unplugged says
+// nothing: what was sent to it is given up, and a silent connection looked after, so
+// that nobody waits for it much longer than gossip takes to notice.
+func nodeNetwork() realNetwork {
+	return realNetwork{
+		net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}, 8 * time.Second,
+	}
+}
+
+// relayNetwork is for what is other people's: who does not read for a while has reasons
+// of his own, and only the dead are given up.
+func relayNetwork() realNetwork {
+	return realNetwork{net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 9}, 0}
+}
+
+func (n realNetwork) limitUnacked(_, _ string, c syscall.RawConn) error {
+	if n.unacked == 0 {
+		return nil
+	}
 	var err error
 	if fault := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unackedTimeout.Milliseconds()))
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(n.unacked.Milliseconds()))
 	}); fault != nil {
 		return fault
 	}
 	return err
 }
 
-func (realNetwork) Listen(addr string) (net.Listener, error) {
-	l := net.ListenConfig{KeepAliveConfig: keepAlive(), Control: limitUnacked}
+func (n realNetwork) Listen(addr string) (net.Listener, error) {
+	l := net.ListenConfig{KeepAliveConfig: n.keepAlive, Control: n.limitUnacked}
 	return l.Listen(context.Background(), "tcp", addr)
 }
 
@@ -55,9 +66,14 @@ func (realNetwork) ListenPacket(addr string) (net.PacketConn, error) {
 	return net.ListenPacket("udp", addr)
 }
 
-func (realNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive(), Control: limitUnacked}
+func (n realNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: n.keepAlive, Control: n.limitUnacked}
 	return d.DialContext(ctx, "tcp", addr)
+}
+
+func (realNetwork) DialPacket(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "udp", addr)
 }
 
 // dialTimeout bounds connecting to a node and its TLS handshake.
@@ -139,6 +155,15 @@ func (a *agent) resolve(id string) (addr string, ok bool) {
 	}
 	addr, ok = a.peers.address(id)
 	return addr, ok
+}
+
+// holderAddress returns at which IP address other machines reach a node's published
+// ports; not one that is this machine's too, where they would reach this agent.
+func (a *agent) holderAddress(id string) (ip string, ok bool) {
+	addr, _ := a.resolve(id)
+	ip, _, err := net.SplitHostPort(addr)
+	own, _, _ := net.SplitHostPort(a.cfg.Advertise)
+	return ip, err == nil && ip != own
 }
 
 // peerTransport returns a transport whose requests go to the node named by the

@@ -20,8 +20,10 @@ import (
 	"ddocker/gossip"
 	"ddocker/node"
 	"ddocker/node/nodetest"
+	"ddocker/relay"
 	"ddocker/sched"
 	"ddocker/settings"
+	"ddocker/test/vnet"
 )
 
 // world is a cluster of whole nodes but for raft, gossip and TLS, in virtual time.
@@ -31,6 +33,7 @@ type world struct {
 	hosts    []*agent
 	raft     *fakeRaft
 	registry enginetest.Registry
+	net      *vnet.Net // of the relays
 
 	mu   sync.Mutex      // guards down
 	down map[string]bool // nodes that gossip believes dead
@@ -55,7 +58,7 @@ type agent struct {
 func inWorld(t *testing.T, n int, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, down: map[string]bool{}}
+		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, net: vnet.New(1), down: map[string]bool{}}
 		t.Cleanup(func() { time.Sleep(15 * time.Second) }) // so long a save may wait for who reads its next layer
 		alone := settings.Default()                        // what a test does not ask for is not copied
 		alone.ImageReplicas = 1
@@ -93,6 +96,10 @@ func (w *world) add(name string) {
 	h.node = node.New(node.Config{
 		ID: h.id, Name: name, Address: h.id + ":7000", Version: "test", Log: h.replica, Engine: h.docker,
 		Images: mover, Library: library, Disk: func() (free, total int64, err error) { return 1 << 40, 2 << 40, nil },
+		Changed: h.replica.Changed, Relay: relay.New(relay.Config{
+			Network: w.net.Boot(fmt.Sprintf("10.0.0.%d", len(w.hosts)+1)), Logger: slog.New(slog.DiscardHandler),
+			Address: func(string) (string, bool) { return "", false },
+		}),
 		Peers: gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 	h.api = New(Config{

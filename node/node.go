@@ -1,6 +1,7 @@
 // Package node is the agent's verbs on its own machine: place a container
 // somewhere in the cluster, realize here what was placed here, release what has
-// gone, reconcile the engine with the ledger, and sample what the machine has.
+// gone, reconcile the engine with the ledger, answer on the ports of other hosts'
+// containers, and sample what the machine has.
 //
 //	n := node.New(node.Config{ID: id, Log: consensus, Engine: engine, …})
 //	go n.Run(ctx)
@@ -26,6 +27,7 @@ import (
 	"ddocker/engine"
 	"ddocker/gossip"
 	"ddocker/image"
+	"ddocker/relay"
 	"ddocker/sched"
 )
 
@@ -75,12 +77,17 @@ type Config struct {
 	// Version is ddocker's own.
 	Version string
 	Log     Log
+	// Changed returns a channel that is closed by the next change of what Log's View
+	// shows.
+	Changed func() <-chan struct{}
 	Engine  *engine.Engine
 	Peers   Peers
 	Machine Machine
 	// Images brings images to this node's engine, Library tells what they are made of.
 	Images  *image.Mover
 	Library *image.Library
+	// Relay answers on this host for others. It is closed when Run ends.
+	Relay *relay.Relay
 	// Disk returns the room on the disk of the engine's images, in bytes. An error
 	// means that it is not known, and nothing is removed to make room.
 	Disk func() (free, total int64, err error)
@@ -120,6 +127,9 @@ type Node struct {
 	// to whoever holds naming.
 	namesakes map[string]string
 	leftOut   int
+
+	relaying sync.Mutex // guards relayed
+	relayed  relayed
 
 	mu         sync.Mutex               // guards the maps
 	creating   map[string]*call         // open creates by placement
@@ -166,6 +176,7 @@ func (n *Node) Run(ctx context.Context) error {
 	running.Go(func() { n.reconcileLoop(ctx) })
 	running.Go(func() { n.copyLoop(ctx) })
 	running.Go(func() { n.evictLoop(ctx) })
+	running.Go(func() { n.relayLoop(ctx) })
 	<-ctx.Done()
 	n.mu.Lock()
 	n.stop() // under the lock that begin takes: no call begins after this

@@ -277,7 +277,7 @@ func uuids(asked []string, cards []sched.Card) []string {
 // outsidePorts returns the ports that processes listen on and that belong to no
 // placement: those are the container's own.
 func (n *Node) outsidePorts() ([]sched.Port, error) {
-	listening, err := n.cfg.Machine.Listening()
+	listening, err := n.listening()
 	if err != nil {
 		return nil, err
 	}

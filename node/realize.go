@@ -162,7 +162,8 @@ func (n *Node) busyPorts(p *ledger.Placement) string {
 	if len(p.Grant.Ports) == 0 {
 		return ""
 	}
-	listening, err := n.cfg.Machine.Listening()
+	n.relay() // yields them
+	listening, err := n.listening()
 	if err != nil {
 		n.log.Warn("listening ports cannot be read", "err", err)
 		return ""

@@ -18,7 +18,9 @@ import (
 	"ddocker/gossip"
 	"ddocker/image"
 	"ddocker/node/nodetest"
+	"ddocker/relay"
 	"ddocker/sched"
+	"ddocker/test/vnet"
 )
 
 const busybox = "busybox:latest"
@@ -30,6 +32,8 @@ type world struct {
 	hosts []*host
 	dying sync.Mutex      // guards down where agents run
 	down  map[string]bool // nodes that gossip believes dead
+	net   *vnet.Net
+	desk  *vnet.Host // where clients sit
 	loads map[string]sched.Load
 	made  int
 	// asking is called with the ID of a host that is about to be asked for a copy, and
@@ -46,6 +50,7 @@ type host struct {
 	docker  *engine.Engine
 	machine *nodetest.Machine
 	replica *nodetest.Replica
+	net     *vnet.Host
 	dir     string // of the mover's journal
 	disk    disk
 	blind   bool // the engine does not tell where its images are,
@@ -61,7 +66,8 @@ type host struct {
 func inWorld(t *testing.T, n int, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, log: nodetest.NewLog(), down: map[string]bool{}, loads: map[string]sched.Load{}}
+		w := &world{T: t, log: nodetest.NewLog(), net: vnet.New(1), down: map[string]bool{}, loads: map[string]sched.Load{}}
+		w.desk = w.net.Boot("10.2.0.1")
 		for i := range n {
 			w.add(fmt.Sprintf("n%d", i+1))
 		}
@@ -72,6 +78,7 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 func (w *world) add(name string) *host {
 	w.Helper()
 	h := &host{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica(), dir: w.TempDir()}
+	h.net = w.net.Boot(w.ip(len(w.hosts)))
 	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-a"}})
 	h.twin.AddImage(busybox)
 	pipe := enginetest.Listen()
@@ -106,16 +113,30 @@ func (h *host) live() {
 	h.Node = New(Config{
 		ID: h.id, Name: h.id[len("id-"):], Address: h.id + ":7000", Version: "test",
 		Log: h.replica, Engine: h.docker, Peers: peers{h.w}, Machine: h.machine,
+		Changed: h.replica.Changed, Relay: relay.New(relay.Config{Network: h.net, Address: h.w.address, Logger: slog.New(slog.NewTextHandler(&h.diary, nil))}),
 		Images: h.mover, Library: library, Disk: h.disk.room,
 		Tell: func(gossip.Load) {}, Logger: slog.New(slog.NewTextHandler(&h.diary, nil)),
 	})
 	n := h.Node
-	h.end = func() { n.stop(); n.calls.Wait() }
+	h.end = func() { n.stop(); n.calls.Wait(); n.cfg.Relay.Close() }
+}
+
+func (w *world) ip(i int) string { return fmt.Sprintf("10.0.0.%d", i+1) }
+
+// address is where a host is.
+func (w *world) address(id string) (string, bool) {
+	i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.id == id })
+	return w.ip(i), i >= 0
 }
 
 // run begins a life of the host's agent in which it looks after everything.
 func (h *host) run() {
 	h.live()
+	h.runs()
+}
+
+// runs has the present life of the agent look after everything.
+func (h *host) runs() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { h.mover.Run(ctx) })

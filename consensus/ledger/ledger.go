@@ -26,6 +26,7 @@ type Ledger struct {
 	names      map[string]string // container name → placement ID
 	containers map[string]string // container ID → placement ID
 	ports      ports
+	published  uint64                     // see Published; it is no part of the state
 	tokens     map[string]Token           // by hash
 	memos      memory                     // results by request ID
 	images     map[string]*Image          // by name

@@ -83,6 +83,7 @@ func (l *Ledger) hold(n *Node, p *Placement) {
 		l.containers[id] = p.ID
 	}
 	l.uses.add(p, 1)
+	l.publish(p)
 }
 
 // nameTaken refuses a container name that anybody but the placement has.
@@ -117,6 +118,7 @@ func (l *Ledger) replace(p *Placement) Result {
 	l.containers[p.Container] = p.ID
 	l.placements[p.ID] = p
 	l.nodes[p.Node].held[p.ID] = p
+	l.publish(p)
 	return Result{Placement: p}
 }
 
@@ -164,6 +166,7 @@ func (l *Ledger) release(c *Release) Result {
 		n := l.nodes[p.Node]
 		delete(n.held, p.ID)
 		l.put(n)
+		l.publish(p)
 	}
 	if c.Expired && !slices.Contains(l.expired, c.Placement) {
 		l.expired = newest(append(l.expired, c.Placement))

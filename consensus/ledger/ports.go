@@ -25,6 +25,14 @@ func (p ports) add(port sched.Port, n int32) {
 	counts[port.Number] += n
 }
 
+// count returns how many hosts hold the port.
+func (p ports) count(port sched.Port) int {
+	if counts := p[port.Proto]; counts != nil {
+		return int(counts[port.Number])
+	}
+	return 0
+}
+
 // next returns the lowest port from from up that no host holds, above 65535 if
 // there is none: the ports that the cluster chooses are unique in all of it.
 func (p ports) next(proto string, from int) int {

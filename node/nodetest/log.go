@@ -46,7 +46,7 @@ func (l *Log) Len() int {
 
 // Replica returns a new replica that is up to date and stays so.
 func (l *Log) Replica() *Replica {
-	r := &Replica{log: l, ledger: ledger.New()}
+	r := &Replica{log: l, ledger: ledger.New(), changed: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.apply(len(l.entries))
@@ -61,6 +61,7 @@ type Replica struct {
 	applied   int
 	lags, cut bool
 	hook      func(ledger.Command)
+	changed   chan struct{} // closed and replaced when something is applied
 }
 
 // Lag makes the replica apply entries only when somebody reads or waits.
@@ -144,8 +145,19 @@ func (r *Replica) View(look func(*ledger.Ledger)) {
 	look(r.ledger)
 }
 
+// Changed returns a channel that is closed when the replica next applies an entry.
+func (r *Replica) Changed() <-chan struct{} {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	return r.changed
+}
+
 // apply runs with the log's mutex held.
 func (r *Replica) apply(upTo int) {
+	if r.applied < upTo {
+		close(r.changed)
+		r.changed = make(chan struct{})
+	}
 	for ; r.applied < upTo; r.applied++ {
 		e := r.log.entries[r.applied]
 		r.ledger.Apply(uint64(r.applied+1), e.at, e.data)

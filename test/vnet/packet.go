@@ -1,6 +1,7 @@
 package vnet
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -65,6 +66,33 @@ func (c *packetConn) ReadFrom(p []byte) (k int, from net.Addr, err error) {
 		return true, time.Time{}
 	})
 	return k, from, err
+}
+
+// pair is a packetConn for the packets of one peer.
+type pair struct {
+	net.PacketConn
+	peer netip.AddrPort
+}
+
+// DialPacket sends packets to addr, and receives those from there alone.
+func (h *Host) DialPacket(_ context.Context, addr string) (net.Conn, error) {
+	peer, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "udp", Err: err}
+	}
+	c, err := h.ListenPacket(":0")
+	return &pair{c, peer}, err
+}
+
+func (p *pair) RemoteAddr() net.Addr        { return net.UDPAddrFromAddrPort(p.peer) }
+func (p *pair) Write(b []byte) (int, error) { return p.WriteTo(b, p.RemoteAddr()) }
+func (p *pair) Read(b []byte) (k int, err error) {
+	for {
+		k, from, err := p.ReadFrom(b)
+		if err != nil || from.String() == p.peer.String() {
+			return k, err
+		}
+	}
 }
 
 // Close frees the port; unread packets are lost.

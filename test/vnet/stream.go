@@ -21,6 +21,8 @@ type conn struct {
 	peer          *conn
 	unread        int  // bytes in the inbox
 	reset         bool // closed by force
+	shut          bool // for writing
+	abrupt        bool // to be closed by force
 }
 
 func (c *conn) LocalAddr() net.Addr                { return net.TCPAddrFromAddrPort(c.local) }
@@ -77,6 +79,8 @@ func (c *conn) Write(p []byte) (k int, err error) {
 		switch {
 		case c.closed:
 			err = &net.OpError{Op: "write", Net: "tcp", Err: net.ErrClosed}
+		case c.shut:
+			err = &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
 		case past(c.writeUntil):
 			err = &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}
 		case c.peer.closed && !c.deaf():
@@ -108,11 +112,35 @@ func (c *conn) behind() time.Time {
 	return at
 }
 
-// Close ends both directions; what was written still arrives.
+// CloseWrite ends one direction; what was written still arrives.
+func (c *conn) CloseWrite() error {
+	c.host.net.mu.Lock()
+	defer c.host.net.mu.Unlock()
+	if c.closed {
+		return &net.OpError{Op: "close", Net: "tcp", Err: net.ErrClosed}
+	}
+	if !c.shut {
+		c.shut = true
+		c.peer.push(segment{at: c.behind()})
+		c.pulse()
+	}
+	return nil
+}
+
+// SetLinger with 0 makes Close a reset.
+func (c *conn) SetLinger(seconds int) error {
+	c.host.net.mu.Lock()
+	defer c.host.net.mu.Unlock()
+	c.abrupt = seconds == 0
+	return nil
+}
+
+// Close ends both directions; what was written still arrives, unless SetLinger says
+// otherwise.
 func (c *conn) Close() error {
 	c.host.net.mu.Lock()
 	defer c.host.net.mu.Unlock()
-	c.end(false)
+	c.end(c.abrupt)
 	return nil
 }
 
