@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	dockercli "github.com/docker/cli/cli"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -121,6 +122,9 @@ func (a *app) exit(ctx context.Context, err error) int {
 	isDocker := errors.As(err, &docker)
 	if ctx.Err() != nil && (!isOwn && !isDocker || errors.Is(err, context.Canceled)) {
 		return cmp.Or(interrupted(ctx), 130)
+	}
+	if errdefs.IsCanceled(err) && ctx.Err() == nil {
+		return 0 // a question of docker's was answered with no
 	}
 	if isDocker && docker.Error() == "" {
 		return docker.StatusCode
