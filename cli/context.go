@@ -64,8 +64,9 @@ func (a *app) installContext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var version struct{ Version string }
-	if err := cluster.get(ctx, "/version", nil, &version); err != nil {
+	if _, err := cluster.nodes(ctx); errdefs.IsNotFound(err) {
+		return fmt.Errorf("what answers at %v is a Docker Engine and no ddocker agent: name an agent with -H", endpoints[0])
+	} else if err != nil {
 		return err
 	}
 	file, contexts, err := a.dockerContexts()

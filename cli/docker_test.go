@@ -90,7 +90,7 @@ func TestDockersCommandsCompleteNamesOfTheCluster(t *testing.T) {
 
 func TestContextInstallIsDoneAgainWithTheSameEnd(t *testing.T) {
 	g := newAgent(t)
-	g.answers("GET /version", http.StatusOK, `{"Version":"29"}`)
+	g.answers("GET /ddocker/nodes", http.StatusOK, `[{"Name":"h1"}]`)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.json")
 	if err := os.WriteFile(config, []byte(`{"auths":{"x":{"auth":"YTpi"}},"currentContext":"lab"}`), 0o600); err != nil {
@@ -129,6 +129,10 @@ func TestContextInstallLooksBeforeItChangesAnything(t *testing.T) {
 	dir := t.TempDir()
 	execute(t, unread{t}, map[string]string{"DDOCKER_HOST": "/nosuch", "DOCKER_CONFIG": dir}, "context", "install").
 		wants(t, 1, "", "Error: cannot reach the ddocker agent at unix:///nosuch")
+	g := newAgent(t)
+	g.answers("/", http.StatusNotFound, `{"message":"page not found"}`)
+	execute(t, unread{t}, map[string]string{"DDOCKER_HOST": g.socket, "DOCKER_CONFIG": dir}, "context", "install").
+		wants(t, 1, "", "Error: what answers at unix://"+g.socket+" is a Docker Engine and no ddocker agent")
 	if files, _ := os.ReadDir(dir); len(files) > 0 {
 		t.Errorf("it made %v", files)
 	}

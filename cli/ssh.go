@@ -59,7 +59,7 @@ func greet(ctx context.Context, conn net.Conn) error {
 		if err != nil {
 			// commandconn tells much of its own; what ssh said stands at the end.
 			if _, said, ok := strings.Cut(err.Error(), "stderr="); ok && strings.TrimSpace(said) != "" {
-				return errors.New(strings.TrimSpace(said))
+				return errors.New(strings.TrimPrefix(strings.TrimSpace(said), "Error: "))
 			}
 		}
 		return err
