@@ -18,7 +18,7 @@ ENGINES ?= $(CURDIR)/bin/engines
 .PHONY: build tools check test test-engines bench demo demo-down install man clean
 
 build:
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ddocker .
+	go build -trimpath -ldflags '-X main.version=$(VERSION) -X github.com/docker/cli/cli/version.Version=$(VERSION)' -o bin/ddocker .
 
 # What Debian packages are missing, and only those.
 tools:

@@ -3,10 +3,7 @@ package cli
 import (
 	"context"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -16,9 +13,9 @@ import (
 type Env struct {
 	// Args are the arguments after the program's name.
 	Args []string
-	// Stdin is read by the questions of create and "image prune", by exec and
-	// start with -i, by load and by "import -" and "config apply -", and by
-	// nothing else. Terminal features need a terminal's *os.File here and in
+	// Stdin is read by the questions of create and of the prunes, by exec and
+	// start with -i, by what docker's own commands read of it, by "config apply -",
+	// and by nothing else. Terminal features need a terminal's *os.File here and in
 	// Stdout.
 	Stdin io.Reader
 	// Stdout takes data, Stderr everything else.
@@ -44,9 +41,8 @@ type app struct {
 // code. It blocks until the command is done. SIGINT and SIGTERM cancel the
 // command's context; a second one kills the process.
 func Execute(ctx context.Context, env Env) (exitCode int) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop)
 
 	a := &app{Env: env}
 	root := newRoot(a)
@@ -63,7 +59,7 @@ func newRoot(a *app) *cobra.Command {
 		RunE:              runGroup,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		TraverseChildren:  true, // history has a -H of its own, as docker's
+		TraverseChildren:  true, // docker's history has a -H of its own
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetIn(a.Stdin)
@@ -73,24 +69,26 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { writeHelp(a.Stdout, c) })
 	root.PersistentFlags().StringVarP(&a.host, "host", "H", "",
-		"Agent to speak to: a socket's path, or HOST[:PORT] over TLS; with several, comma-separated, the first that is up")
+		"Agent to speak to: a socket's path, HOST[:PORT] over TLS, or ssh://HOST; of several, comma-separated, the first that is up")
 	root.Flags().BoolP("version", "v", false, "Print version information and quit")
 	root.PersistentFlags().Bool("help", false, "Print usage")
 	root.AddCommand(
 		newPs(a), newImages(a), newInspect(a), newExec(a), newStart(a), newStop(a),
-		newRm(a), newRmi(a), newSMI(a), newCreate(a), newCommit(a), newLogs(a),
+		newRm(a), newRmi(a), newSMI(a), newCreate(a), newCommit(a),
 		newVersion(a), newCompletion(), newMan(a),
 	)
-	addGroup(root, "Image commands:", newImage(a), newHistory(a), newPull(a), newPush(a),
-		newSave(a), newLoad(a), newImport(a), newTag(a))
-	addGroup(root, "Cluster commands:", newNodes(a), newToken(a), newConfig(a), newRaft(a))
+	a.addDocker(root)
+	addGroup(root, "Image commands:", newTag(a))
+	addGroup(root, "Cluster commands:", newNodes(a), newToken(a), newConfig(a), newRaft(a), newContext(a))
 	root.AddCommand(a.Extra...)
 	return root
 }
 
 // addGroup adds commands that stand under a title of their own in help.
 func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
-	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	if !root.ContainsGroup(title) {
+		root.AddGroup(&cobra.Group{ID: title, Title: title})
+	}
 	for _, c := range commands {
 		c.GroupID = title
 	}
@@ -105,7 +103,7 @@ func runGroup(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := ""
-	c.SuggestionsMinimumDistance = 2 // letters; cobra sets this by itself for the root alone
+	c.SuggestionsMinimumDistance = min(2, len(args[0])/2) // letters; cobra sets this by itself for the root alone
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = ", did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -35,12 +35,10 @@ type connection struct {
 }
 
 func (a *app) connect() (*connection, error) {
-	endpoints, err := a.hosts()
-	if err != nil {
+	if _, err := a.hosts(); err != nil {
 		return nil, err
 	}
-	d := &dialer{endpoints: endpoints, tls: a.clientTLS}
-	transport := &http.Transport{DialContext: d.dial, DisableCompression: true, IdleConnTimeout: readTimeout}
+	transport := a.transport()
 	name := userAgent(a.Version)
 	docker, err := client.NewClientWithOpts(
 		client.WithHost("tcp://"+agentName),
@@ -52,6 +50,13 @@ func (a *app) connect() (*connection, error) {
 		return nil, fmt.Errorf("prepare the connection: %w", err)
 	}
 	return &connection{docker: docker, http: &http.Client{Transport: transport}, name: name}, nil
+}
+
+// transport dials the agents, which it looks up when it is first used: flags are read
+// by then.
+func (a *app) transport() *http.Transport {
+	d := &dialer{hosts: a.hosts, tls: a.clientTLS}
+	return &http.Transport{DialContext: d.dial, DisableCompression: true, IdleConnTimeout: readTimeout}
 }
 
 // userAgent tells the cluster that a command line asks, one that pulls images

@@ -18,15 +18,19 @@ const dialTimeout = 5 * time.Second
 
 // dialer connects to the first agent of several that is up.
 type dialer struct {
-	endpoints []endpoint
-	tls       func() (*tls.Config, error) // asked for tcp endpoints only
+	hosts func() ([]endpoint, error)
+	tls   func() (*tls.Config, error) // asked for tcp endpoints only
 }
 
 // dial has the shape of http.Transport's DialContext; it knows its addresses
 // itself. The error is an *unreachableError.
 func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	endpoints, err := d.hosts()
+	if err != nil {
+		return nil, err
+	}
 	unreachable := &unreachableError{}
-	for _, e := range d.endpoints {
+	for _, e := range endpoints {
 		conn, err := d.dialOne(ctx, e)
 		if err == nil {
 			return conn, nil
@@ -39,8 +43,11 @@ func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func (d *dialer) dialOne(ctx context.Context, e endpoint) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if e.network == "unix" {
+	switch e.network {
+	case "unix":
 		return new(net.Dialer).DialContext(ctx, e.network, e.address)
+	case "ssh":
+		return dialSSH(ctx, e)
 	}
 	config, err := d.tls()
 	if err != nil {

@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"strings"
 
+	"github.com/containerd/errdefs"
+	dockercli "github.com/docker/cli/cli"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -114,8 +118,16 @@ func (a *app) exit(ctx context.Context, err error) int {
 	}
 	var own exitError
 	isOwn := errors.As(err, &own)
-	if ctx.Err() != nil && (!isOwn || errors.Is(err, context.Canceled)) {
-		return 130
+	var docker dockercli.StatusError // of its own commands
+	isDocker := errors.As(err, &docker)
+	if ctx.Err() != nil && (!isOwn && !isDocker || errors.Is(err, context.Canceled)) {
+		return cmp.Or(interrupted(ctx), 130)
+	}
+	if errdefs.IsCanceled(err) && ctx.Err() == nil {
+		return 0 // a question of docker's was answered with no
+	}
+	if isDocker && docker.Error() == "" {
+		return docker.StatusCode
 	}
 	if !isOwn || own.err != nil {
 		a.complain(err)
@@ -125,6 +137,8 @@ func (a *app) exit(ctx context.Context, err error) int {
 	switch {
 	case isOwn:
 		return own.code
+	case isDocker:
+		return cmp.Or(docker.StatusCode, 1)
 	case errors.As(err, &usage):
 		return usage.code
 	case errors.As(err, &unknown):
@@ -151,7 +165,13 @@ func describe(err error) string {
 		}
 		return "the ddocker agent broke the connection off (" + broken.Err.Error() + "): see what came of it with \"ddocker ps -a\", or name another one with -H HOST"
 	}
-	text := strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return `the ddocker agent broke off in the middle of its answer: see what came of it with "ddocker ps -a" or "ddocker images"`
+	}
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "docker: "), "ddocker: ") // as docker's own commands begin
+	text = strings.ReplaceAll(text, "\nError response from daemon: ", "\nError: ")       // one of several
+	text = strings.ReplaceAll(text, "Error response from daemon: ", "")
+	text = strings.ReplaceAll(text, "Run 'docker ", "Run 'ddocker ")
 	return strings.TrimPrefix(text, "Error: ")
 }
 

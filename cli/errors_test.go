@@ -24,10 +24,10 @@ func TestACommandLineThatIsWrongLeavesWithDockersCode(t *testing.T) {
 		{"ps extra", 1, "Error: 'ddocker ps' accepts no arguments\n\nUsage:  ddocker ps [OPTIONS]\n\n"},
 		{"rm", 1, "Error: 'ddocker rm' requires at least 1 argument\n"},
 		{"commit a", 1, "Error: 'ddocker commit' requires 2 arguments\n"},
-		{"logs a b", 1, "Error: 'ddocker logs' requires at most 1 argument\n"},
+		{"logs a b", 1, "Error: 'ddocker logs' requires 1 argument\n"},
 		{"foo", 1, "Error: unknown command: ddocker foo\n\nRun 'ddocker --help' for more information\n"},
 		{"raft statsu", 1, "Error: unknown command: ddocker raft statsu, did you mean status?\n"},
-		{"-H ssh://h1 ps", 1, `Error: "ssh://h1" is not a host: write a socket's path`},
+		{"-H ftp://h1 ps", 1, `Error: "ftp://h1" is not a host: write a socket's path`},
 	} {
 		g.runs(t, "", strings.Fields(c.args)...).wants(t, c.code, "", c.want)
 	}
@@ -110,8 +110,9 @@ Options:
 
 Global options:
       --help          Print usage
-  -H, --host string   Agent to speak to: a socket's path, or HOST[:PORT] over
-                      TLS; with several, comma-separated, the first that is up
+  -H, --host string   Agent to speak to: a socket's path, HOST[:PORT] over TLS,
+                      or ssh://HOST; of several, comma-separated, the first that
+                      is up
 `)
 }
 
@@ -135,5 +136,5 @@ func TestEveryCommandAndFlagIsExplained(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit(newRoot(&app{}))
+	visit(newRoot(&app{Env: Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard}}))
 }

@@ -52,14 +52,23 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 func commandHelp(c *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString("Usage:  " + useLine(c) + "\n\n")
-	b.WriteString(strings.TrimSpace(firstOf(c.Long, c.Short)) + "\n")
+	for line := range strings.SplitSeq(strings.TrimSpace(firstOf(c.Long, c.Short)), "\n") {
+		if len(line) > helpColumns {
+			line = wrap(line, helpColumns, "\n")
+		}
+		b.WriteString(line + "\n")
+	}
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n" + strings.TrimRight(c.Example, "\n") + "\n")
 	}
 	if c.HasSubCommands() {
 		b.WriteString("\nCommands:\n")
 		for _, sub := range c.Commands() {
-			fmt.Fprintf(&b, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+			if sub.IsAvailableCommand() {
+				width := sub.NamePadding() + 3
+				short := wrap(sub.Short, helpColumns-width, "\n"+strings.Repeat(" ", width))
+				fmt.Fprintf(&b, "  %-*s%s\n", width-2, sub.Name(), short)
+			}
 		}
 		b.WriteString("\nRun '" + c.CommandPath() + " COMMAND --help' for more information on a command.\n")
 	}
@@ -77,6 +86,9 @@ func flagUsages(flags *pflag.FlagSet) string {
 	var names, texts []string
 	width := 0
 	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
 		names, texts = append(names, flagName(f)), append(texts, flagText(f))
 		width = max(width, len(names[len(names)-1])+3)
 	})

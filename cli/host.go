@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+
+	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
 const (
@@ -13,8 +15,8 @@ const (
 
 // endpoint is one place where an agent may be listening.
 type endpoint struct {
-	network string // unix, or tcp, which is always spoken with TLS
-	address string // a path, or host:port
+	network string // unix; tcp, which is always spoken with TLS; or ssh
+	address string // a path, host:port, or [USER@]HOST[:PORT][/PATH]
 }
 
 func (e endpoint) String() string { return e.network + "://" + e.address }
@@ -44,12 +46,17 @@ func parseHost(text string) (endpoint, error) {
 		return endpoint{"unix", rest}, nil
 	case hasScheme && scheme == "tcp" && rest != "":
 		return tcpEndpoint(strings.TrimSuffix(rest, "/")), nil
+	case hasScheme && scheme == "ssh" && rest != "":
+		if _, err := ssh.ParseURL(text); err != nil {
+			return endpoint{}, fmt.Errorf("%q is not a host: %w", text, err)
+		}
+		return endpoint{"ssh", rest}, nil
 	case !hasScheme && strings.Contains(text, "/"):
 		return endpoint{"unix", text}, nil
 	case !hasScheme && text != "":
 		return tcpEndpoint(text), nil
 	}
-	return endpoint{}, fmt.Errorf("%q is not a host: write a socket's path, unix://PATH, HOST[:PORT] or tcp://HOST[:PORT]", text)
+	return endpoint{}, fmt.Errorf("%q is not a host: write a socket's path, unix://PATH, HOST[:PORT], tcp://HOST[:PORT] or ssh://[USER@]HOST", text)
 }
 
 func tcpEndpoint(address string) endpoint {

@@ -7,39 +7,23 @@ import (
 	"net/url"
 
 	names "github.com/distribution/reference"
-	"github.com/docker/docker/api/types/image"
 	"github.com/spf13/cobra"
 )
 
-// newImage groups what can be done with images, under docker's names.
-func newImage(a *app) *cobra.Command {
+// imageCommands are those of docker's image group that know more than docker's:
+// hosts, and names that an image has on one host alone.
+func (a *app) imageCommands() []*cobra.Command {
 	ls := newImages(a)
 	ls.Use, ls.Aliases = "ls [OPTIONS] [REPOSITORY[:TAG]]", []string{"list"}
 	rm := newRmi(a)
 	rm.Use, rm.Aliases = "rm [OPTIONS] IMAGE [IMAGE...]", []string{"rmi", "remove"}
-	return newGroup("image", "Manage images",
-		ls, rm, newImageInspect(a), newHistory(a), newPrune(a), newPull(a), newPush(a),
-		newSave(a), newLoad(a), newImport(a), newTag(a), newReplicate(a))
+	return []*cobra.Command{ls, rm, newPrune(a), newTag(a), newReplicate(a)}
 }
 
-func newImageInspect(a *app) *cobra.Command {
-	format := ""
-	c := &cobra.Command{
-		Use:               "inspect [OPTIONS] IMAGE [IMAGE...]",
-		Short:             "Show all details of images",
-		Example:           "  ddocker image inspect --format '{{.RootFS.Layers}}' python3_cuda:latest",
-		Args:              named(1, -1, -1),
-		ValidArgsFunction: a.completeNames(0, imageNames),
-		RunE: func(c *cobra.Command, args []string) error {
-			return a.inspect(c.Context(), format, args, (*connection).inspectImage)
-		},
-	}
-	c.Flags().StringVarP(&format, "format", "f", "", "Format output: 'json' for one line, or a Go template")
-	return c
-}
-
-func (c *connection) inspectImage(ctx context.Context, name string) (object, error) {
-	return c.object(ctx, "/images/"+name+"/json", &image.InspectResponse{})
+// ofRegistry refuses names that no registry can know, for docker's pull and push.
+func ofRegistry(_ *cobra.Command, args []string) error {
+	_, err := parseName(args[0])
+	return err
 }
 
 func newTag(a *app) *cobra.Command {

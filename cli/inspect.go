@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/cli/templates"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/spf13/cobra"
 )
 
@@ -122,4 +123,8 @@ func (c *connection) object(ctx context.Context, path string, typed any) (object
 		return object{}, fmt.Errorf("understand the answer of %s: %w", path, err)
 	}
 	return object{typed, raw}, nil
+}
+
+func (c *connection) inspectImage(ctx context.Context, name string) (object, error) {
+	return c.object(ctx, "/images/"+name+"/json", &image.InspectResponse{})
 }
