@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,10 @@ const (
 
 // routes returns the whole table. The first row that matches counts.
 func routes() []route {
+	return slices.Concat(hostRoutes(), containerRoutes(), imageRoutes(), objectRoutes(), clusterRoutes())
+}
+
+func hostRoutes() []route {
 	return []route{
 		{get, "/_ping", (*API).ping},
 		{head, "/_ping", (*API).ping},
@@ -30,7 +35,11 @@ func routes() []route {
 		{get, "/info", (*API).info},
 		{get, "/events", (*API).events},
 		{post, "/auth", (*API).here},
+	}
+}
 
+func containerRoutes() []route {
+	return []route{
 		{get, "/containers/json", (*API).listContainers},
 		{post, "/containers/create", (*API).create},
 		{get, "/containers/{}/json", (*API).holder},
@@ -61,7 +70,11 @@ func routes() []route {
 		{post, pathExecStart, (*API).startExec},
 		{post, "/exec/{}/resize", (*API).exec},
 		{get, pathExec, (*API).exec},
+	}
+}
 
+func imageRoutes() []route {
+	return []route{
 		{get, "/images/json", (*API).listImages},
 		{post, "/images/create", (*API).createImage},
 		{post, "/images/load", (*API).load},
@@ -74,7 +87,11 @@ func routes() []route {
 		{post, "/images/{}/push", (*API).push},
 		{post, "/images/{}/tag", (*API).tag},
 		{del, "/images/{}", (*API).removeImage},
+	}
+}
 
+func objectRoutes() []route {
+	return []route{
 		{get, "/networks", (*API).listNetworks},
 		{post, "/networks/create", (*API).createNetwork},
 		{post, "/networks/prune", (*API).pruneNetworks},
@@ -88,7 +105,11 @@ func routes() []route {
 		{post, "/volumes/prune", (*API).pruneVolumes},
 		{get, "/volumes/{}", (*API).inspectVolume},
 		{del, "/volumes/{}", (*API).removeVolume},
+	}
+}
 
+func clusterRoutes() []route {
+	return []route{
 		{get, "/swarm", (*API).refuseSwarm},
 		{get, "/services", (*API).refuseSwarm},
 		{get, "/nodes", (*API).refuseSwarm},
