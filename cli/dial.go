@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -16,10 +18,16 @@ import (
 // dialTimeout bounds the connection to one agent, TLS handshake included.
 const dialTimeout = 5 * time.Second
 
-// dialer connects to the first agent of several that is up.
+// dialer connects to the first agent of several that is up. A command dials more than
+// once, and what one attempt found holds for the next ones.
 type dialer struct {
 	hosts func() ([]endpoint, error)
 	tls   func() (*tls.Config, error) // asked for tcp endpoints only
+
+	mu    sync.Mutex        // guards what follows
+	up    endpoint          // answered last; empty: none did
+	down  *unreachableError // why none answered
+	since time.Time         // of down
 }
 
 // dial has the shape of http.Transport's DialContext; it knows its addresses
@@ -29,15 +37,42 @@ func (d *dialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	up, down := d.remembered()
+	if down != nil {
+		return nil, down
+	}
+	if at := slices.Index(endpoints, up); at > 0 {
+		endpoints = append([]endpoint{up}, slices.Delete(endpoints, at, at+1)...)
+	}
 	unreachable := &unreachableError{}
 	for _, e := range endpoints {
 		conn, err := d.dialOne(ctx, e)
 		if err == nil {
+			d.remember(e, nil)
 			return conn, nil
 		}
 		unreachable.add(e, err)
 	}
+	if ctx.Err() == nil {
+		d.remember(endpoint{}, unreachable)
+	}
 	return nil, unreachable
+}
+
+// remembered tells of the last attempt, of one that failed for as long as one lasts.
+func (d *dialer) remembered() (endpoint, *unreachableError) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.since) > dialTimeout {
+		d.down = nil
+	}
+	return d.up, d.down
+}
+
+func (d *dialer) remember(up endpoint, down *unreachableError) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.up, d.down, d.since = up, down, time.Now()
 }
 
 func (d *dialer) dialOne(ctx context.Context, e endpoint) (net.Conn, error) {
