@@ -174,7 +174,7 @@ func (o *onThird) descriptors() []int {
 // container.
 func TestLongStreamsTakeNoMemory(t *testing.T) {
 	mb := streamMB(t)
-	o := newOnThird(t, fmt.Sprintf("busybox yes %s | busybox head -c %dM; sleep 1000", strings.Repeat("0123456789", 100), mb))
+	o := newOnThird(t, fmt.Sprintf("busybox yes %s | busybox head -c %d; sleep 1000", strings.Repeat("0123456789", 100), mb<<20))
 	file := filepath.Join(t.TempDir(), "much")
 	o.must(os.WriteFile(file, nil, 0o600))
 	o.must(os.Truncate(file, int64(mb)<<20))
