@@ -136,7 +136,7 @@ func TestEventsThatHavePassedAreMergedByTheirTime(t *testing.T) {
 			"since=" + stamp(since.Add(6*time.Second-time.Millisecond)):                                                 6,
 			"since=" + since.Add(6*time.Second-time.Millisecond).UTC().Format(time.RFC3339Nano):                         6,
 			"since=" + stamp(since) + "&until=" + stamp(since.Add(5*time.Second)):                                       6,
-			"until=" + stamp(since.Add(5*time.Second)):                                                                  0,
+			"until=" + stamp(since.Add(5*time.Second)):                                                                  6,
 			"since=" + stamp(since) + "&" + eventFilter(`{"label":["ddocker.node=n2"]}`):                                4,
 			"since=" + stamp(since) + "&" + eventFilter(`{"node":{"n1":true,"id-n3":true}}`):                            8,
 			"since=" + stamp(since) + "&" + eventFilter(`{"node":["nobody"]}`):                                          0,

@@ -29,7 +29,7 @@ import (
 func streamMB(t *testing.T) int {
 	text := os.Getenv("DDOCKER_STREAM_MB")
 	if text == "" {
-		return 96
+		return 48
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -78,26 +78,43 @@ func descriptors(t *testing.T, process string) int {
 	return len(open)
 }
 
-// onThird is a cluster with a container on h3, asked through h1.
+// TestStreams has much pass through a node that does not hold the container.
+func TestStreams(t *testing.T) {
+	l := bare(t)
+	l.Cluster(t)
+	agents := []string{agentProcess(t, l, l.Host(1)), agentProcess(t, l, l.Host(3))}
+	mb := streamMB(t)
+	for _, test := range []struct {
+		name, command string
+		check         func(o *onThird)
+	}{
+		{"long ones take no memory", fmt.Sprintf("busybox yes %s | busybox head -c %d; sleep 1000", strings.Repeat("0123456789", 100), mb<<20),
+			func(o *onThird) { o.passMuch(mb) }},
+		{"a thousand followers are told", "echo last words; sleep 1000", (*onThird).follow},
+		{"a hundred terminals are typed into", "sleep 1000", (*onThird).terminals},
+		{"one side is closed, or leaves without a word", "while :; do echo tick; sleep 0.1; done", (*onThird).ends},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := client.NewClientWithOpts(client.WithHost(l.Host(1).Agent()), client.WithVersion("1.41"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			o := &onThird{Client: c, t: t, asked: l.Host(1), agents: agents}
+			o.id = strings.TrimSpace(o.docker("run", "-d", "--label", "ddocker.node=h3", "busybox", "sh", "-c", test.command))
+			defer o.docker("rm", "-f", o.id)
+			test.check(o)
+		})
+	}
+}
+
+// onThird is a container on h3, asked for through h1.
 type onThird struct {
 	*client.Client
 	t      *testing.T
 	asked  *lab.Host
 	agents []string // in /proc: of the host that is asked, and of the holder
 	id     string
-}
-
-func newOnThird(t *testing.T, command string) *onThird {
-	l := bare(t)
-	l.Cluster(t)
-	o := &onThird{t: t, asked: l.Host(1), agents: []string{agentProcess(t, l, l.Host(1)), agentProcess(t, l, l.Host(3))}}
-	var err error
-	if o.Client, err = client.NewClientWithOpts(client.WithHost(l.Host(1).Agent()), client.WithVersion("1.41")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { o.Close() })
-	o.id = strings.TrimSpace(o.docker("run", "-d", "--label", "ddocker.node=h3", "busybox", "sh", "-c", command))
-	return o
 }
 
 // docker runs the stock client against h1's agent.
@@ -170,11 +187,8 @@ func (o *onThird) descriptors() []int {
 	return []int{descriptors(o.t, o.agents[0]), descriptors(o.t, o.agents[1])}
 }
 
-// TestLongStreamsTakeNoMemory has much pass through a node that does not hold the
-// container.
-func TestLongStreamsTakeNoMemory(t *testing.T) {
-	mb := streamMB(t)
-	o := newOnThird(t, fmt.Sprintf("busybox yes %s | busybox head -c %d; sleep 1000", strings.Repeat("0123456789", 100), mb<<20))
+func (o *onThird) passMuch(mb int) {
+	t := o.t
 	file := filepath.Join(t.TempDir(), "much")
 	o.must(os.WriteFile(file, nil, 0o600))
 	o.must(os.Truncate(file, int64(mb)<<20))
@@ -198,10 +212,10 @@ func TestLongStreamsTakeNoMemory(t *testing.T) {
 	})
 }
 
-// TestManyFollowersAreTold has a thousand clients follow one container's logs.
-func TestManyFollowersAreTold(t *testing.T) {
+// follow has a thousand clients follow the container's logs.
+func (o *onThird) follow() {
 	const followers = 1000
-	o := newOnThird(t, "cat; echo last words; sleep 1000")
+	t := o.t
 	before := o.descriptors()
 	var told, ended atomic.Int32
 	var following sync.WaitGroup
@@ -235,9 +249,9 @@ func TestManyFollowersAreTold(t *testing.T) {
 	o.settled(before)
 }
 
-// TestExecSessionsOnTerminals has a hundred terminals typed into at once.
-func TestExecSessionsOnTerminals(t *testing.T) {
-	o := newOnThird(t, "sleep 1000")
+// terminals types into a hundred.
+func (o *onThird) terminals() {
+	t := o.t
 	before := o.descriptors()
 	var typing sync.WaitGroup
 	gate := make(chan struct{}, 20) // an engine starts no more at once
@@ -289,9 +303,9 @@ func (o *onThird) terminal(ctx context.Context, columns uint) error {
 	return err
 }
 
-// TestEndsOfStreams closes one side, or leaves without a word.
-func TestEndsOfStreams(t *testing.T) {
-	o := newOnThird(t, "while :; do echo tick; sleep 0.1; done")
+// ends closes one side, or leaves without a word.
+func (o *onThird) ends() {
+	t := o.t
 	before := o.descriptors()
 
 	made, err := o.ContainerExecCreate(t.Context(), o.id, container.ExecOptions{AttachStdin: true, AttachStdout: true, Cmd: []string{"sh", "-c", "cat; echo end"}})
