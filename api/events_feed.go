@@ -39,14 +39,19 @@ func (f *feed) run(ctx context.Context) {
 	tick := time.NewTicker(resumeEvery)
 	defer tick.Stop()
 	for {
+		until := f.stream.until
+		last := !until.IsZero() && !time.Now().Before(until)
 		if f.stream.api.hosts.answers(f.id) {
 			f.follow(ctx)
 		}
 		if f.over {
 			return
 		}
-		if !f.ready { // it is not waited for; what it has to tell comes later
-			f.mark(ctx, arrival{ready: true})
+		if last || !f.ready { // it is not waited for; what it has to tell comes later
+			f.mark(ctx, arrival{ready: !f.ready, over: last})
+		}
+		if last {
+			return
 		}
 		if f.since.IsZero() {
 			f.since, f.first = f.stream.began, f.stream.began
@@ -63,7 +68,10 @@ func (f *feed) run(ctx context.Context) {
 func (f *feed) follow(parent context.Context) {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	silence := time.AfterFunc(patience, cancel)
+	silence := time.AfterFunc(patience, func() {
+		f.stream.api.hosts.miss(f.id)
+		cancel()
+	})
 	defer silence.Stop()
 	live := false
 	err := f.stream.api.watch(ctx, f.id, f.stream.version, f.stream.query(f.since), func(line eventLine) error {

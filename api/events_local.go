@@ -54,9 +54,12 @@ func (l *Local) watch(ctx context.Context, version string, query url.Values, eac
 	if !until.IsZero() {
 		live.Set("until", stamp(until))
 	}
-	if !since.IsZero() {
+	if !since.IsZero() || !until.IsZero() { // with an end alone, all that is remembered is told
 		live.Set("since", stamp(latest(since, now.Add(-eventOverlap))))
-		past := url.Values{"filters": query["filters"], "since": {stamp(since)}, "until": {stamp(now)}}
+		past := url.Values{"filters": query["filters"], "until": {stamp(now)}}
+		if !since.IsZero() {
+			past.Set("since", stamp(since))
+		}
 		if !until.IsZero() && until.Before(now) {
 			past.Set("until", stamp(until))
 		}

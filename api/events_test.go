@@ -136,7 +136,7 @@ func TestEventsThatHavePassedAreMergedByTheirTime(t *testing.T) {
 			"since=" + stamp(since.Add(6*time.Second-time.Millisecond)):                                                 6,
 			"since=" + since.Add(6*time.Second-time.Millisecond).UTC().Format(time.RFC3339Nano):                         6,
 			"since=" + stamp(since) + "&until=" + stamp(since.Add(5*time.Second)):                                       6,
-			"until=" + stamp(since.Add(5*time.Second)):                                                                  0,
+			"until=" + stamp(since.Add(5*time.Second)):                                                                  6,
 			"since=" + stamp(since) + "&" + eventFilter(`{"label":["ddocker.node=n2"]}`):                                4,
 			"since=" + stamp(since) + "&" + eventFilter(`{"node":{"n1":true,"id-n3":true}}`):                            8,
 			"since=" + stamp(since) + "&" + eventFilter(`{"node":["nobody"]}`):                                          0,
@@ -318,10 +318,12 @@ func TestHostThatJoinsIsTakenIn(t *testing.T) {
 func TestReaderWhoIsGoneLeavesNothingBehind(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		h := w.hosts[0]
+		h.start("web", "n3")
 		h.watch("").close() // for connections that are kept
 		settled := func() int {
 			for _, one := range w.hosts {
 				one.peers.CloseIdleConnections()
+				one.client.CloseIdleConnections()
 				one.docker.Close()
 			}
 			time.Sleep(time.Minute)
@@ -329,16 +331,28 @@ func TestReaderWhoIsGoneLeavesNothingBehind(t *testing.T) {
 			return runtime.NumGoroutine()
 		}
 		before := settled()
-		var all []*watcher
+		ctx, leave := context.WithCancel(w.Context())
 		for range 20 {
-			all = append(all, h.watch("since=1"))
+			for _, request := range []string{"GET /events?since=1", "GET /events", "GET /containers/web/logs?stdout=1&follow=1", "POST /containers/web/wait"} {
+				method, path, _ := strings.Cut(request, " ")
+				req, err := http.NewRequestWithContext(ctx, method, "http://ddocker"+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := h.client.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+			}
 		}
 		synctest.Wait()
-		for _, e := range all {
-			e.close()
-		}
+		leave()
 		if after := settled(); after > before {
 			t.Errorf("%d goroutines before, %d afterwards", before, after)
+		}
+		if open := h.api.streams.from(); len(open) > 0 {
+			t.Errorf("open are %v", open)
 		}
 	})
 }

@@ -63,7 +63,7 @@ func (t *Twin) tellImage(img *image, action events.Action, name string) {
 }
 
 // streamEvents is GET /events with since, until and the filters type, event,
-// container and label.
+// container, image and label.
 func (t *Twin) streamEvents(w http.ResponseWriter, r *http.Request) {
 	args, err := filters.FromJSON(r.FormValue("filters"))
 	if err != nil {
@@ -71,13 +71,17 @@ func (t *Twin) streamEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	since, until := instant(r.FormValue("since")), instant(r.FormValue("until"))
+	if !until.IsZero() && until.Before(since) {
+		write(w, refuse(http.StatusBadRequest, "`since` time (%s) cannot be after `until` time (%s)", r.FormValue("since"), r.FormValue("until")))
+		return
+	}
 	live := make(chan events.Message, pending)
 	var past []events.Message
 	var life chan struct{}
 	defer t.unsubscribe(live)
 	if _, ok := t.perform(r.Context(), Read, func() reply {
 		if r.Context().Err() == nil {
-			past, life = t.subscribe(live, since), t.life
+			past, life = t.subscribe(live, since, until), t.life
 		}
 		return reply{}
 	}); !ok {
@@ -116,17 +120,17 @@ func (t *Twin) streamEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // subscribe runs with the lock held.
-func (t *Twin) subscribe(live chan events.Message, since time.Time) []events.Message {
+func (t *Twin) subscribe(live chan events.Message, since, until time.Time) []events.Message {
 	if t.bus.readers == nil {
 		t.bus.readers = map[chan events.Message]bool{}
 	}
 	t.bus.readers[live] = true
-	if since.IsZero() {
+	if since.IsZero() && until.IsZero() {
 		return nil
 	}
 	var past []events.Message
 	for _, m := range t.bus.past {
-		if m.TimeNano >= since.UnixNano() {
+		if since.IsZero() || m.TimeNano >= since.UnixNano() {
 			past = append(past, m)
 		}
 	}
@@ -145,7 +149,17 @@ func matches(args filters.Args, m events.Message) bool {
 	return args.ExactMatch("type", string(m.Type)) && args.ExactMatch("event", action) &&
 		(!args.Contains("container") || isContainer &&
 			(args.FuzzyMatch("container", m.Actor.ID) || args.ExactMatch("container", m.Actor.Attributes["name"]))) &&
-		args.MatchKVList("label", m.Actor.Attributes)
+		matchesImage(args, m) && (!args.Contains("label") || args.MatchKVList("label", m.Actor.Attributes))
+}
+
+// matchesImage looks at an image's ID and name, and at the name of a container's.
+func matchesImage(args filters.Args, m events.Message) bool {
+	name := m.Actor.Attributes["image"]
+	if m.Type == events.ImageEventType {
+		name = m.Actor.Attributes["name"]
+	}
+	repository, _, _ := strings.Cut(name, ":")
+	return args.ExactMatch("image", m.Actor.ID) || args.ExactMatch("image", name) || args.ExactMatch("image", repository)
 }
 
 // instant reads seconds.nanoseconds; no text is the zero time.
