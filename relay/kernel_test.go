@@ -119,6 +119,7 @@ func dialReal(t *testing.T, addr string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second)) // what does not come fails
 	return c.(*net.TCPConn)
 }
 
