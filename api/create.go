@@ -133,6 +133,7 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 	if w.HostConfig.PublishAllPorts {
 		w.expose(a.imageExposes(c.Context(), w.Image))
 	}
+	o.reserve.Replaces = a.replaced(w, o.reserve.Name)
 	o.reserve.Image, o.reserve.Owner = w.Image, a.cfg.Caller(c.Request)
 	if o.reserve.Type, o.reserve.Request, err = w.request(s); err != nil {
 		return nil, invalid("%s", err)

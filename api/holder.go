@@ -133,6 +133,23 @@ func (a *API) holder(w http.ResponseWriter, c *call) {
 	}
 }
 
+// start refuses to start a container beside the one whose place it takes over.
+func (a *API) start(w http.ResponseWriter, c *call) {
+	t, ok := a.located(w, c, c.ref)
+	if !ok {
+		return
+	}
+	var old *ledger.Placement
+	if t.Placement != nil {
+		a.cfg.Log.View(func(l *ledger.Ledger) { old = l.Placement(t.Placement.Replaces) })
+	}
+	if old != nil {
+		fail(w, http.StatusConflict, "container %s is to take over what container %s holds on host %s: remove that first", t.Name, old.Name, a.hosts.name(t.Node))
+		return
+	}
+	a.send(w, c, t.Node, t.Container)
+}
+
 // rename gives the container its new name in the ledger first, where names are
 // unique, and takes it back if the engine refuses.
 func (a *API) rename(w http.ResponseWriter, c *call) {

@@ -21,11 +21,13 @@ func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, o *ord
 	o.reserve.Apart = r.Host != "" || len(r.Only) > 0
 	if other := w.companion(); other != "" {
 		t, refusal := a.resolve(ctx, other)
-		if refusal != nil {
+		switch {
+		case refusal == nil:
+			if err := narrow(r, a.hosts.name(t.Node), "container "+other+" is there"); err != nil {
+				return err
+			}
+		case refusal.Code != ledger.Unknown: // which its engine says, in its own words
 			return refusal
-		}
-		if err := narrow(r, a.hosts.name(t.Node), "container "+other+" is there"); err != nil {
-			return err
 		}
 	}
 	shared, err := everywhere(overlay)

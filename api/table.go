@@ -53,7 +53,7 @@ func containerRoutes() []route {
 		{put, "/containers/{}/archive", (*API).holder},
 		{get, "/containers/{}/attach/ws", (*API).stream},
 		{post, "/containers/{}/attach", (*API).stream},
-		{post, "/containers/{}/start", (*API).holder},
+		{post, "/containers/{}/start", (*API).start},
 		{post, "/containers/{}/stop", (*API).holder},
 		{post, "/containers/{}/restart", (*API).holder},
 		{post, "/containers/{}/kill", (*API).holder},

@@ -132,3 +132,24 @@ func sameNames(names map[string]string) map[string]string {
 	}
 	return same
 }
+
+// labelReplace is compose's for a container that it makes anew; its name begins with
+// the short ID of the old one, until that is gone.
+const labelReplace = "com.docker.compose.replace"
+
+// replaced returns the placement that a new container of compose's takes over.
+func (a *API) replaced(w *wish, name string) (placement string) {
+	short, _, ok := strings.Cut(name, "_")
+	if w.Labels[labelReplace] == "" || !ok || len(short) != shortID {
+		return ""
+	}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		if t, refusal := l.Resolve(short); refusal == nil && t.Placement != nil {
+			placement = t.Placement.ID
+		}
+	})
+	return placement
+}
+
+// shortID is the length of a short ID.
+const shortID = 12

@@ -31,6 +31,15 @@ func (o object) remove(key string) {
 	maps.DeleteFunc(o, func(k string, _ json.RawMessage) bool { return strings.EqualFold(k, key) })
 }
 
+func (o object) has(key string) bool {
+	for k := range o {
+		if strings.EqualFold(k, key) {
+			return true
+		}
+	}
+	return false
+}
+
 // get refuses a key that stands twice: which of the two the engine would take
 // depends on their order, which is lost here.
 func (o object) get(key string, into any) error {
@@ -117,8 +126,9 @@ func writeCPU(host object, g *sched.Grant, shared sched.CPUSet) {
 		host.set("CpusetCpus", g.Cores)
 		return
 	}
-	if g.MilliCPU > 0 {
-		host.remove("CpuQuota")
+	var quota int64
+	// A quota is what the grant was made of; with NanoCpus beside it engines refuse it.
+	if err := host.get("CpuQuota", &quota); g.MilliCPU > 0 && (err != nil || quota <= 0) {
 		host.remove("CpuPeriod")
 		host.set("NanoCpus", g.MilliCPU*1e6)
 	}
@@ -161,9 +171,11 @@ type portBinding struct {
 }
 
 func writePorts(top, host object, g *sched.Grant) error {
-	host.remove("PortBindings")
 	host.remove("PublishAllPorts") // each is granted by number
 	if len(g.Ports) == 0 {
+		if host.has("PortBindings") {
+			host.set("PortBindings", map[string]any{})
+		}
 		return nil
 	}
 	exposed := map[string]json.RawMessage{}

@@ -60,7 +60,7 @@ func TestGrantIsWrittenIntoTheBodyOfACreate(t *testing.T) {
 			body:   `{"HostConfig":{"CpuQuota":150000,"CpuPeriod":100000}}`,
 			grant:  sched.Grant{MilliCPU: 1500},
 			shared: "4-7",
-			want:   `{"HostConfig":{"CpusetCpus":"4-7","NanoCpus":1500000000},"Labels":{"ddocker.placement":"p1"}}`,
+			want:   `{"HostConfig":{"CpuPeriod":100000,"CpuQuota":150000,"CpusetCpus":"4-7"},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
 			name: "limits beside HostConfig, which old engines obey, are gone",
@@ -110,7 +110,7 @@ func TestGrantedDevicesAndPortsAreTheOnlyOnes(t *testing.T) {
 			name:  "ports that are not granted are not bound",
 			body:  `{"hostconfig":{"PortBindings":{"80/tcp":[{}]},"publishallports":true}}`,
 			grant: sched.Grant{},
-			want:  `{"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
+			want:  `{"HostConfig":{"PortBindings":{}},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 	} {
 		t.Run(c.name, c.judge)

@@ -145,6 +145,7 @@ func preferring(l *ledger.Ledger, c *ledger.Reserve, load func(string) sched.Loa
 func (n *Node) usable(l *ledger.Ledger, c *ledger.Reserve, i imageOn) (usable []*sched.Host, lacks []sched.Lack) {
 	home, why, _ := l.Tied(c) // which the ledger refuses where there is no such host
 	for _, h := range l.Hosts() {
+		h = l.Vacated(h.ID, c)
 		_, asked := c.Request.Admits(h)
 		switch {
 		case home != "" && h.ID != home:

@@ -169,12 +169,27 @@ func (n *Node) busyPorts(p *ledger.Placement) string {
 		return ""
 	}
 	var busy []string
+	before := n.heldBefore(p)
 	for _, b := range p.Grant.Ports {
-		if slices.Contains(listening, b.Port()) {
+		if slices.Contains(listening, b.Port()) && !before[b.Port()] {
 			busy = append(busy, fmt.Sprintf("%d/%s", b.Host, b.Proto))
 		}
 	}
 	return strings.Join(busy, ", ")
+}
+
+// heldBefore returns the ports of the container that this one replaces: it may still
+// listen on them.
+func (n *Node) heldBefore(p *ledger.Placement) map[sched.Port]bool {
+	ports := map[sched.Port]bool{}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if old := l.Placement(p.Replaces); old != nil {
+			for _, b := range old.Grant.Ports {
+				ports[b.Port()] = true
+			}
+		}
+	})
+	return ports
 }
 
 // create asks the engine, and records its answer in the ledger before anybody

@@ -116,6 +116,9 @@ type Reserve struct {
 	Volumes  []string `json:"volumes,omitempty"`
 	// Project is the compose project that it is of, if it uses networks or volumes.
 	Project string `json:"project,omitempty"`
+	// Replaces is the placement whose place it takes over, on the same host: what that
+	// holds counts as free to it.
+	Replaces string `json:"replaces,omitempty"`
 	// Apart says that its host was asked for by name: its networks may be elsewhere.
 	Apart bool `json:"apart,omitempty"`
 }

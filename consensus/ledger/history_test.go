@@ -190,7 +190,8 @@ func drawReserve(t *rapid.T) Command {
 		Image: "web:1", ImageID: image,
 		Placement: pool(t, "placement", "p", 9), Name: pool(t, "name", "web", 6), Request: r,
 		Candidates: rapid.Permutation([]string{"n1", "n2", "n3"}).Draw(t, "candidates"),
-		Networks:   drawNames(t, "net"), Volumes: drawNames(t, "vol"), Project: rapid.SampledFrom([]string{"", "", "shop"}).Draw(t, "project"), Apart: rapid.IntRange(0, 3).Draw(t, "apart") == 0,
+		Networks:   drawNames(t, "net"), Volumes: drawNames(t, "vol"), Project: rapid.SampledFrom([]string{"", "", "shop"}).Draw(t, "project"),
+		Replaces: rapid.SampledFrom([]string{"", "", "", "p1", "p2"}).Draw(t, "replaces"), Apart: rapid.IntRange(0, 3).Draw(t, "apart") == 0,
 	}}
 }
 

@@ -64,7 +64,7 @@ func things(node string, g *sched.Grant) []string {
 func (held holdings) free(t fataler, p *Placement) {
 	t.Helper()
 	for _, thing := range append(things(p.Node, &p.Grant), "name "+p.Name) {
-		if by, ok := held[thing]; ok {
+		if by, ok := held[thing]; ok && by != p.Replaces {
 			t.Fatalf("%s got %s, which %s holds", p.ID, thing, by)
 		}
 	}
@@ -85,7 +85,7 @@ func consistent(t fataler, l *Ledger) {
 	holder, names := map[string]string{}, map[string]string{}
 	for _, p := range l.placements {
 		for _, thing := range append(things(p.Node, &p.Grant), "name "+p.Name) {
-			if other, ok := holder[thing]; ok {
+			if other, ok := holder[thing]; ok && other != p.Replaces && l.placements[other].Replaces != p.ID {
 				t.Fatalf("%s and %s both hold %s", other, p.ID, thing)
 			}
 			holder[thing] = p.ID

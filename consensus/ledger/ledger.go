@@ -72,6 +72,9 @@ type Placement struct {
 	Volumes  []string `json:"volumes,omitempty"`
 	// Project is the compose project that it is held together with.
 	Project string `json:"project,omitempty"`
+	// Replaces is the placement on this node whose place it takes over. The two may hold
+	// the same, so it must not run as long as that is there.
+	Replaces string `json:"replaces,omitempty"`
 	// Apart says that its host was asked for by name: its networks may be elsewhere.
 	Apart bool `json:"apart,omitempty"`
 	// Was are the containers that it had on other hosts before it was moved.

@@ -35,14 +35,15 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 			misfit.Lacks = append(misfit.Lacks, sched.Lack{Host: n.Name, Kind: sched.Closed, What: "no place for it: " + why})
 			continue
 		}
-		grant, lack, ok := sched.Allot(n.host, &c.Request, l.settings.StartPort, l.ports.next)
+		host, replaces := l.vacated(n, c)
+		grant, lack, ok := sched.Allot(host, &c.Request, l.settings.StartPort, l.ports.next)
 		if !ok {
 			misfit.Lacks = append(misfit.Lacks, lack)
 			continue
 		}
 		p := &Placement{
 			ID: c.Placement, Node: id, Name: c.Name, Image: c.Image, ImageID: c.ImageID, Type: c.Type, Owner: c.Owner,
-			Request: c.Request, Grant: *grant, Created: at.UTC(), Networks: c.Networks, Volumes: c.Volumes, Project: c.Project, Apart: c.Apart,
+			Request: c.Request, Grant: *grant, Created: at.UTC(), Networks: c.Networks, Volumes: c.Volumes, Project: c.Project, Apart: c.Apart, Replaces: replaces,
 		}
 		for _, key := range p.things() {
 			l.settleOn(key, id)
@@ -51,6 +52,28 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 		return Result{Placement: p}
 	}
 	return refuse(Full, "%s", misfit.Error())
+}
+
+// vacated is the node's host as the reservation may see it: without what it replaces
+// there.
+func (l *Ledger) vacated(n *Node, c *Reserve) (h *sched.Host, replaces string) {
+	old := l.placements[c.Replaces]
+	if old == nil || old.Node != n.Node {
+		return n.host, ""
+	}
+	h = l.without(n, old.ID)
+	h.Closed = n.host.Closed
+	return h, old.ID
+}
+
+// Vacated is the node's host as the reservation may see it; nil: unknown.
+func (l *Ledger) Vacated(node string, c *Reserve) *sched.Host {
+	n := l.nodes[node]
+	if n == nil {
+		return nil
+	}
+	h, _ := l.vacated(n, c)
+	return h
 }
 
 // imageChanged refuses a reservation whose image went, or came to mean another,

@@ -16,7 +16,7 @@ import (
 //
 //	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
 //	observe NODE [closed=WORD] [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
-//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [apart]
+//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [replaces=PLACEMENT] [apart]
 //	confirm PLACEMENT CONTAINER [from=IMAGE]
 //	release PLACEMENT [expired]
 //	rename PLACEMENT NAME
@@ -146,7 +146,7 @@ func (a args) command(verb string) Command {
 		c.Reserve = &Reserve{
 			Placement: a.word(0), Name: a.word(1), Image: "debian",
 			Request: a.request(), Candidates: strings.Split(a.key("on"), ","),
-			Networks: a.keys["net"], Volumes: a.keys["vol"], Project: a.key("project"), Apart: a.has("apart"),
+			Networks: a.keys["net"], Volumes: a.keys["vol"], Project: a.key("project"), Replaces: a.key("replaces"), Apart: a.has("apart"),
 		}
 		if at := strings.LastIndexByte(a.key("from"), ':'); at >= 0 {
 			c.Reserve.Image, c.Reserve.ImageID = a.key("from")[:at], imageID(a.key("from")[at+1:])
