@@ -104,7 +104,7 @@ func (w *world) add(name string) {
 	})
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
-		Images: nodeImages{h.node}, Update: h.node.Update, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
+		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
 		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
 		SMI:    func(context.Context) (string, error) { return "cards of " + name, nil },
