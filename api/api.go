@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
@@ -118,7 +117,6 @@ type API struct {
 
 	streams  streams
 	overlays overlays
-	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told
 }
 
 // New returns an API that starts nothing before Run.

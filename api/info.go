@@ -1,25 +1,18 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 )
 
-// ping says that the cluster is there, and the newest API version of this node's
-// engine, or the last that is known of an engine that hangs: docker asks before
-// everything else, and would otherwise wait.
+// ping says that the cluster is there, and the newest API version that all of it
+// speaks: docker asks before everything else.
 func (a *API) ping(w http.ResponseWriter, c *call) {
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
-	defer cancel()
-	if _, newest, err := a.cfg.Engine.Versions(ctx); err == nil {
-		a.spoken.Store(&newest)
-	}
 	h := w.Header()
-	if newest := a.spoken.Load(); newest != nil {
-		h.Set("Api-Version", *newest)
+	if speaks := a.hosts.common(c.Context()); speaks.newest != "" {
+		h.Set("Api-Version", speaks.newest)
 	}
 	h.Set("Docker-Experimental", "false")
 	h.Set("Ostype", "linux")
@@ -33,7 +26,8 @@ func (a *API) ping(w http.ResponseWriter, c *call) {
 	io.WriteString(w, "OK")
 }
 
-// version is this node's engine's, with ddocker named among its components.
+// version is this node's engine's, in the API versions that all of the cluster speaks,
+// with ddocker named among its components.
 func (a *API) version(w http.ResponseWriter, c *call) {
 	body, err := a.hosts.get(c.Context(), a.cfg.Self, c.to(""), nil)
 	var v row
@@ -46,6 +40,13 @@ func (a *API) version(w http.ResponseWriter, c *call) {
 	}
 	var components []json.RawMessage
 	json.Unmarshal(v["Components"], &components)
+	speaks := a.hosts.common(c.Context())
+	for i := range components {
+		components[i] = speaks.inComponent(components[i])
+	}
+	if speaks.newest != "" {
+		v["ApiVersion"], v["MinAPIVersion"] = raw(speaks.newest), raw(speaks.oldest)
+	}
 	v["Components"] = raw(append(components, raw(map[string]any{
 		"Name": "ddocker", "Version": a.cfg.Version, "Details": map[string]string{"Node": a.cfg.Name},
 	})))
