@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+
+	"ddocker/consensus/ledger"
 )
 
 // ping says that the cluster is there, and the newest API version that all of it
@@ -57,6 +60,7 @@ func (a *API) version(w http.ResponseWriter, c *call) {
 func (a *API) info(w http.ResponseWriter, c *call) {
 	sums := map[string]int64{"Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "NCPU": 0, "MemTotal": 0}
 	var mine row
+	runtimes := row{}
 	var status [][2]string
 	var warnings []string
 	for _, one := range a.hosts.each(c.Context(), c.to(""), nil) {
@@ -69,6 +73,9 @@ func (a *API) info(w http.ResponseWriter, c *call) {
 		if mine == nil || one.id == a.cfg.Self {
 			mine = info
 		}
+		var own row
+		json.Unmarshal(info["Runtimes"], &own)
+		maps.Copy(runtimes, own)
 		for key := range sums {
 			var n int64
 			json.Unmarshal(info[key], &n)
@@ -83,10 +90,24 @@ func (a *API) info(w http.ResponseWriter, c *call) {
 	for key, n := range sums {
 		mine[key] = raw(n)
 	}
+	mine["Images"], mine["Runtimes"] = raw(a.imageCount()), raw(runtimes) // a container goes where there is the one that it asks for
 	var own []string
 	json.Unmarshal(mine["Warnings"], &own)
 	mine["Warnings"], mine["SystemStatus"] = raw(append(own, warnings...)), raw(status)
 	reply(w, http.StatusOK, mine)
+}
+
+// imageCount counts the images of all hosts, each once.
+func (a *API) imageCount() int {
+	ids := map[string]bool{}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			for _, h := range n.Observed.Images {
+				ids[h.ID] = true
+			}
+		}
+	})
+	return len(ids)
 }
 
 // refuseSwarm answers as an engine that is in no swarm.

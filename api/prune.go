@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// pruneTimeout bounds a prune on one host: much may be deleted.
-const pruneTimeout = 2 * time.Minute
+// takeTimeout bounds what takes its time on one host: much may be deleted, or counted.
+const takeTimeout = 2 * time.Minute
 
 // pruneBuilds empties the build caches of all hosts that answer.
 func (a *API) pruneBuilds(w http.ResponseWriter, c *call) { a.pruneEach(w, c, "CachesDeleted") }
@@ -31,7 +31,7 @@ func (a *API) pruneEach(w http.ResponseWriter, c *call, deleted string) {
 	nodes := f.takeLabel(labelNode)
 	query.Set("filters", f.String())
 	total, gone := uint64(0), []json.RawMessage{}
-	for _, one := range a.hosts.change(c, query, nodes) {
+	for _, one := range a.hosts.take(c, query, nodes) {
 		if answered(one.err) {
 			failWith(w, one.err) // all engines judge the filters alike
 			return
@@ -56,9 +56,9 @@ func (a *API) pruneEach(w http.ResponseWriter, c *call, deleted string) {
 	reply(w, http.StatusOK, answer)
 }
 
-// change has every host that answers, or those with the names, carry out the call at
+// take has every host that answers, or those with the names, carry out the call at
 // once, which takes its time there, and returns one answer a host, by name.
-func (h *hosts) change(c *call, query url.Values, named []string) []answer {
+func (h *hosts) take(c *call, query url.Values, named []string) []answer {
 	list := slices.DeleteFunc(h.all(), func(one host) bool { return len(named) > 0 && !slices.Contains(named, one.name) })
 	answers := make([]answer, len(list))
 	var asking sync.WaitGroup
@@ -68,7 +68,7 @@ func (h *hosts) change(c *call, query url.Values, named []string) []answer {
 			if !h.answers(one.id) || h.api.silent(c.Context(), one.id) {
 				return
 			}
-			ctx, cancel := context.WithTimeout(c.Context(), pruneTimeout)
+			ctx, cancel := context.WithTimeout(c.Context(), takeTimeout)
 			defer cancel()
 			answers[i].body, answers[i].err = h.do(ctx, c.Method, one.id, c.to(""), query)
 		})

@@ -34,7 +34,9 @@ func hostRoutes() []route {
 		{get, "/version", (*API).version},
 		{get, "/info", (*API).info},
 		{get, "/events", (*API).events},
+		{get, "/system/df", (*API).diskUsage},
 		{post, "/auth", (*API).here},
+		{get, "/distribution/{}/json", (*API).here},
 	}
 }
 

@@ -31,6 +31,7 @@ func (t *Twin) routes() *http.ServeMux {
 		{"GET /_ping", Read, t.ping},
 		{"GET /version", Read, t.version},
 		{"GET /info", Read, t.info},
+		{"GET /system/df", Read, t.diskUsage},
 		{"GET /containers/json", Read, t.list},
 		{"POST /containers/create", Create, t.create},
 		{"POST /containers/prune", Remove, t.pruneBoxes},
