@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
@@ -76,6 +75,9 @@ type Config struct {
 	Engine *engine.Engine
 	// Furnish has this node's engine make a network of the cluster, unless it is there.
 	Furnish func(ctx context.Context, network string) error
+	// MoveName gives the cluster a name that this engine has given to an image by
+	// itself. The name is taken from the image that had it, if that is the owner's.
+	MoveName func(ctx context.Context, id, name, owner string) error
 	// EngineImage returns what this engine calls the image with the cluster's ID.
 	EngineImage func(ctx context.Context, id string) string
 	// ClusterImage undoes EngineImage: the ID itself where the engine does not have
@@ -101,20 +103,20 @@ type Config struct {
 // API serves clients. It is an http.Handler for whoever may speak to the
 // cluster: who that is has been decided before.
 type API struct {
-	cfg   Config
-	log   *slog.Logger
-	table []route
-	local *Local
-	hosts *hosts
-	execs execs
-	asked asked
+	cfg    Config
+	log    *slog.Logger
+	table  []route
+	local  *Local
+	hosts  *hosts
+	execs  execs
+	asked  asked
+	builds builds
 
 	// relocating is held by whoever moves a project to another host.
 	relocating chan struct{}
 
 	streams  streams
 	overlays overlays
-	spoken   atomic.Pointer[string] // the engine's newest API version, when it last told
 }
 
 // New returns an API that starts nothing before Run.

@@ -36,10 +36,11 @@ type hosts struct {
 	missed map[string]bool      // did not answer in time
 	cut    map[string]bool      // could not even be connected to
 	heard  map[string]time.Time // last answered
+	speak  map[string]apiRange  // what their engines speak, as far as they told
 }
 
 func newHosts(a *API) *hosts {
-	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}, cut: map[string]bool{}, heard: map[string]time.Time{}}
+	return &hosts{api: a, silent: make(chan string, 64), missed: map[string]bool{}, cut: map[string]bool{}, heard: map[string]time.Time{}, speak: map[string]apiRange{}}
 }
 
 // host is a node as lists need it.
@@ -185,6 +186,7 @@ func (h *hosts) do(ctx context.Context, method, id, path string, query url.Value
 	}
 	defer resp.Body.Close()
 	h.hear(id)
+	h.upgraded(id, resp.Header.Get("Api-Version"))
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, err

@@ -1,25 +1,21 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+
+	"ddocker/consensus/ledger"
 )
 
-// ping says that the cluster is there, and the newest API version of this node's
-// engine, or the last that is known of an engine that hangs: docker asks before
-// everything else, and would otherwise wait.
+// ping says that the cluster is there, and the newest API version that all of it
+// speaks: docker asks before everything else.
 func (a *API) ping(w http.ResponseWriter, c *call) {
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
-	defer cancel()
-	if _, newest, err := a.cfg.Engine.Versions(ctx); err == nil {
-		a.spoken.Store(&newest)
-	}
 	h := w.Header()
-	if newest := a.spoken.Load(); newest != nil {
-		h.Set("Api-Version", *newest)
+	if speaks := a.hosts.common(c.Context()); speaks.newest != "" {
+		h.Set("Api-Version", speaks.newest)
 	}
 	h.Set("Docker-Experimental", "false")
 	h.Set("Ostype", "linux")
@@ -33,7 +29,8 @@ func (a *API) ping(w http.ResponseWriter, c *call) {
 	io.WriteString(w, "OK")
 }
 
-// version is this node's engine's, with ddocker named among its components.
+// version is this node's engine's, in the API versions that all of the cluster speaks,
+// with ddocker named among its components.
 func (a *API) version(w http.ResponseWriter, c *call) {
 	body, err := a.hosts.get(c.Context(), a.cfg.Self, c.to(""), nil)
 	var v row
@@ -46,6 +43,13 @@ func (a *API) version(w http.ResponseWriter, c *call) {
 	}
 	var components []json.RawMessage
 	json.Unmarshal(v["Components"], &components)
+	speaks := a.hosts.common(c.Context())
+	for i := range components {
+		components[i] = speaks.inComponent(components[i])
+	}
+	if speaks.newest != "" {
+		v["ApiVersion"], v["MinAPIVersion"] = raw(speaks.newest), raw(speaks.oldest)
+	}
 	v["Components"] = raw(append(components, raw(map[string]any{
 		"Name": "ddocker", "Version": a.cfg.Version, "Details": map[string]string{"Node": a.cfg.Name},
 	})))
@@ -56,6 +60,7 @@ func (a *API) version(w http.ResponseWriter, c *call) {
 func (a *API) info(w http.ResponseWriter, c *call) {
 	sums := map[string]int64{"Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "NCPU": 0, "MemTotal": 0}
 	var mine row
+	runtimes := row{}
 	var status [][2]string
 	var warnings []string
 	for _, one := range a.hosts.each(c.Context(), c.to(""), nil) {
@@ -68,6 +73,9 @@ func (a *API) info(w http.ResponseWriter, c *call) {
 		if mine == nil || one.id == a.cfg.Self {
 			mine = info
 		}
+		var own row
+		json.Unmarshal(info["Runtimes"], &own)
+		maps.Copy(runtimes, own)
 		for key := range sums {
 			var n int64
 			json.Unmarshal(info[key], &n)
@@ -82,10 +90,24 @@ func (a *API) info(w http.ResponseWriter, c *call) {
 	for key, n := range sums {
 		mine[key] = raw(n)
 	}
+	mine["Images"], mine["Runtimes"] = raw(a.imageCount()), raw(runtimes) // a container goes where there is the one that it asks for
 	var own []string
 	json.Unmarshal(mine["Warnings"], &own)
 	mine["Warnings"], mine["SystemStatus"] = raw(append(own, warnings...)), raw(status)
 	reply(w, http.StatusOK, mine)
+}
+
+// imageCount counts the images of all hosts, each once.
+func (a *API) imageCount() int {
+	ids := map[string]bool{}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			for _, h := range n.Observed.Images {
+				ids[h.ID] = true
+			}
+		}
+	})
+	return len(ids)
 }
 
 // refuseSwarm answers as an engine that is in no swarm.

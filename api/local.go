@@ -124,6 +124,8 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.limit(w, r, version, updatePath.FindStringSubmatch(path)[1])
 	case path == pathEvents:
 		l.events(w, r, version)
+	case r.Method == http.MethodPost && path == "/containers/prune":
+		l.pruned(w, r, version)
 	case path == pathSMI:
 		text, err := l.smi(r.Context())
 		if err != nil {

@@ -197,10 +197,6 @@ func (a *API) addContainers(c *call, f found, r row) {
 
 func (a *API) removeNetwork(w http.ResponseWriter, c *call) { a.removeObject(w, c, ledger.Network) }
 
-func (a *API) pruneNetworks(w http.ResponseWriter, c *call) {
-	a.pruneObjects(w, c, ledger.Network, "NetworksDeleted")
-}
-
 // attachment is a container that is to be connected to a network, or disconnected.
 type attachment struct {
 	body      map[string]json.RawMessage

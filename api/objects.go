@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -301,71 +299,6 @@ func (w *record) writeTo(to http.ResponseWriter) {
 	}
 	to.WriteHeader(w.status)
 	to.Write(w.body.Bytes())
-}
-
-// pruneObjects has every host that answers remove what nothing uses, and tells of all
-// of it under the key that Docker has for its kind.
-func (a *API) pruneObjects(w http.ResponseWriter, c *call, kind ledger.Kind, key string) {
-	gone, space := []string{}, uint64(0)
-	var mu sync.Mutex
-	var refused error
-	var pruning sync.WaitGroup
-	ctx := context.WithoutCancel(c.Context())
-	for _, on := range a.hosts.all() {
-		if !a.hosts.answers(on.id) {
-			continue
-		}
-		pruning.Go(func() {
-			names, freed, err := a.pruneOn(ctx, c, on, kind, key)
-			mu.Lock()
-			defer mu.Unlock()
-			if refused = errors.Join(refused, err); err == nil {
-				space += freed
-				gone = append(gone, names...)
-			}
-		})
-	}
-	pruning.Wait()
-	if len(gone) == 0 && refused != nil {
-		failWith(w, firstOf(refused))
-		return
-	}
-	slices.Sort(gone)
-	answer := map[string]any{key: slices.Compact(gone)}
-	if kind == ledger.Volume {
-		answer["SpaceReclaimed"] = space
-	}
-	reply(w, http.StatusOK, answer)
-}
-
-// firstOf returns one of the joined errors, as one host said it.
-func firstOf(err error) error {
-	var refused *statusError
-	if errors.As(err, &refused) {
-		return refused
-	}
-	return err
-}
-
-func (a *API) pruneOn(ctx context.Context, c *call, on host, kind ledger.Kind, key string) (names []string, space uint64, err error) {
-	answer, err := a.request(ctx, post, on.id, c.to(""), c.URL.Query(), nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	var done map[string]json.RawMessage
-	if json.Unmarshal(answer.body.Bytes(), &done); answer.status != http.StatusOK {
-		var message string
-		json.Unmarshal(done["message"], &message)
-		return nil, 0, &statusError{answer.status, message}
-	}
-	json.Unmarshal(done["SpaceReclaimed"], &space)
-	if err := json.Unmarshal(done[key], &names); err != nil {
-		return nil, 0, err
-	}
-	for _, name := range names {
-		a.forgetPruned(ctx, kind, name, on.id)
-	}
-	return names, space, nil
 }
 
 // forgetPruned ends an object that its home's engine removed as unused.

@@ -34,7 +34,9 @@ func hostRoutes() []route {
 		{get, "/version", (*API).version},
 		{get, "/info", (*API).info},
 		{get, "/events", (*API).events},
+		{get, "/system/df", (*API).diskUsage},
 		{post, "/auth", (*API).here},
+		{get, "/distribution/{}/json", (*API).here},
 	}
 }
 
@@ -42,6 +44,7 @@ func containerRoutes() []route {
 	return []route{
 		{get, "/containers/json", (*API).listContainers},
 		{post, "/containers/create", (*API).create},
+		{post, "/containers/prune", (*API).pruneContainers},
 		{get, "/containers/{}/json", (*API).holder},
 		{get, "/containers/{}/logs", (*API).stream},
 		{get, "/containers/{}/top", (*API).holder},
@@ -75,6 +78,12 @@ func containerRoutes() []route {
 
 func imageRoutes() []route {
 	return []route{
+		{post, "/build", (*API).build},
+		{post, "/build/cancel", (*API).here},
+		{post, "/build/prune", (*API).pruneBuilds},
+		{post, "/session", (*API).session},
+		{post, "/grpc", (*API).session},
+
 		{get, "/images/json", (*API).listImages},
 		{post, "/images/create", (*API).createImage},
 		{post, "/images/load", (*API).load},

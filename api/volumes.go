@@ -114,7 +114,3 @@ func (a *API) inspectVolume(w http.ResponseWriter, c *call) {
 }
 
 func (a *API) removeVolume(w http.ResponseWriter, c *call) { a.removeObject(w, c, ledger.Volume) }
-
-func (a *API) pruneVolumes(w http.ResponseWriter, c *call) {
-	a.pruneObjects(w, c, ledger.Volume, "VolumesDeleted")
-}

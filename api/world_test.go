@@ -33,7 +33,8 @@ type world struct {
 	hosts    []*agent
 	raft     *fakeRaft
 	registry enginetest.Registry
-	net      *vnet.Net // of the relays
+	net      *vnet.Net            // of the relays
+	speaks   map[string][2]string // oldest and newest API version of a host's engine; else a 20.10's
 
 	mu   sync.Mutex      // guards down
 	down map[string]bool // nodes that gossip believes dead
@@ -57,8 +58,14 @@ type agent struct {
 // know one another.
 func inWorld(t *testing.T, n int, play func(w *world)) {
 	t.Helper()
+	inWorldOf(t, n, nil, play)
+}
+
+// inWorldOf is inWorld with engines that speak other versions of the API.
+func inWorldOf(t *testing.T, n int, speaks map[string][2]string, play func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, net: vnet.New(1), down: map[string]bool{}}
+		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, net: vnet.New(1), down: map[string]bool{}, speaks: speaks}
 		t.Cleanup(func() { time.Sleep(15 * time.Second) }) // so long a save may wait for who reads its next layer
 		alone := settings.Default()                        // what a test does not ask for is not copied
 		alone.ImageReplicas = 1
@@ -82,7 +89,9 @@ func (w *world) settle() {
 func (w *world) add(name string) {
 	w.Helper()
 	h := &agent{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica()}
-	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-" + name}, Registry: &w.registry})
+	h.twin = enginetest.New(enginetest.Config{
+		Name: name, GPUs: []string{"GPU-" + name}, Registry: &w.registry, MinAPI: w.speaks[name][0], API: w.speaks[name][1],
+	})
 	h.twin.AddImage("busybox:latest")
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -104,7 +113,7 @@ func (w *world) add(name string) {
 	})
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
-		Images: nodeImages{h.node}, Update: h.node.Update, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
+		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
 		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
 		SMI:    func(context.Context) (string, error) { return "cards of " + name, nil },

@@ -211,6 +211,42 @@ func (n *Node) unclaim(claim string) {
 	}
 }
 
+// MoveName gives the cluster a name that this engine has given to an image by itself,
+// as a build does: the name is taken from the image that had it, if that is the
+// owner's or nobody's. A *ledger.Refusal tells whose it is.
+func (n *Node) MoveName(ctx context.Context, id, name, owner string) error {
+	cluster, _, err := n.clusterImage(ctx, id)
+	if err != nil {
+		return err
+	}
+	i := ledger.Image{Name: name, ID: cluster, Owner: owner, Node: n.cfg.ID, Layers: n.layers(ctx, cluster)}
+	if err := n.naming.acquire(ctx); err != nil {
+		return err
+	}
+	defer n.naming.release()
+	if err := n.nameFreeHere(ctx, name, cluster); err != nil {
+		return err // it was built again meanwhile
+	}
+	was := ""
+	if err := n.cfg.Log.Read(ctx); err != nil {
+		return err
+	}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if old := l.Image(name); old != nil {
+			was = old.ID
+		}
+	})
+	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{NameImage: &ledger.NameImage{Image: i, Was: was}})
+	if err == nil && result.Refusal != nil {
+		err = result.Refusal
+	}
+	if err != nil {
+		return fmt.Errorf("name image %s: %w", name, err)
+	}
+	n.spread()
+	return n.cfg.Log.Wait(ctx, index)
+}
+
 // NameImage gives an image that this engine has a name of the cluster's. The ID is
 // the engine's or the cluster's; an empty claim is none. The ledger has the name
 // first: after a crash before the engine has it too, Reconcile gives it. An error

@@ -25,6 +25,10 @@ type NameImage struct {
 	Image Image `json:"image"`
 	// Claim is the claim that this fulfils; empty: none.
 	Claim string `json:"claim,omitempty"`
+	// Was is the image that the name may be taken from, if it has the same owner, or
+	// none; empty: none. A build gives its name to what it built last. It may be the
+	// image itself, which then gets an owner if it has none.
+	Was string `json:"was,omitempty"`
 }
 
 // Merge names the images that a node has had by itself, at most MaxMerge of them.

@@ -11,12 +11,23 @@ func (l *Ledger) nameImage(c *NameImage, at time.Time) Result {
 	if !exactName(i.Name) || i.ID == "" {
 		return refuse(Invalid, "%q is no name for an image", i.Name)
 	}
-	if old := l.images[i.Name]; old != nil && old.ID != i.ID && (old.Claim == "" || old.Claim != c.Claim) {
+	old := l.images[i.Name]
+	moves := old != nil && old.ID != i.ID && old.ID != "" && old.ID == c.Was && (old.Owner == "" || old.Owner == i.Owner)
+	if old != nil && old.ID != i.ID && !moves && (old.Claim == "" || old.Claim != c.Claim) {
 		return Result{Refusal: l.imageTaken(old)}
 	}
 	// A name ends with the last copy. One that never had a copy would never end.
 	if l.nodes[i.Node] == nil && len(l.holders[i.ID]) == 0 {
 		return refuse(Unknown, "No such image: %s", i.ID)
+	}
+	if old != nil && old.ID == i.ID && c.Was == i.ID && old.Owner == "" { // published before it was known who built it
+		mine := *old
+		mine.Owner = i.Owner
+		l.images[i.Name] = &mine
+	}
+	if moves {
+		l.addRemoval(Removal{Name: old.Name, ID: old.ID, Index: l.index, Nodes: l.mayHave(old.ID)})
+		l.dropName(old)
 	}
 	named := l.setImage(i, at)
 	l.noteHolding(i.Node, i.ID, i.Name, named.Size())

@@ -17,7 +17,7 @@ func (a args) imageCommand(verb string, c *Command) {
 	case "unclaim":
 		c.Unclaim = &Unclaim{a.word(0)}
 	case "name":
-		c.NameImage = &NameImage{Claim: a.key("claim"), Image: Image{
+		c.NameImage = &NameImage{Claim: a.key("claim"), Was: imageID(a.key("was")), Image: Image{
 			Name: a.word(0), ID: imageID(a.word(1)), Node: a.key("on"), Owner: a.key("owner"), Layers: a.layers(),
 		}}
 	case "merge":

@@ -26,7 +26,7 @@ import (
 //	use HASH
 //	claim CLAIM NAME on=NODE [owner=WORD] [commit]
 //	unclaim CLAIM
-//	name NAME IMAGE [on=NODE] [claim=CLAIM] [owner=WORD] [layers=CHAIN:SIZE[,…]]
+//	name NAME IMAGE [on=NODE] [claim=CLAIM] [was=IMAGE] [owner=WORD] [layers=CHAIN:SIZE[,…]]
 //	merge NODE has=IMAGE[,NAME…]… [layers=CHAIN:SIZE[,…]]
 //	unname NAME IMAGE [force]
 //	evict NODE IMAGE

@@ -31,8 +31,12 @@ func (t *Twin) routes() *http.ServeMux {
 		{"GET /_ping", Read, t.ping},
 		{"GET /version", Read, t.version},
 		{"GET /info", Read, t.info},
+		{"GET /system/df", Read, t.diskUsage},
 		{"GET /containers/json", Read, t.list},
 		{"POST /containers/create", Create, t.create},
+		{"POST /containers/prune", Remove, t.pruneBoxes},
+		{"POST /build", Commit, t.buildImage},
+		{"POST /build/prune", Change, t.pruneBuilds},
 		{"GET /containers/{id}/json", Read, t.with(t.inspect)},
 		{"POST /containers/{id}/start", Start, t.with(t.startBox)},
 		{"POST /containers/{id}/stop", Stop, t.with(t.stopBox)},
@@ -66,6 +70,8 @@ func (t *Twin) routes() *http.ServeMux {
 	mux.HandleFunc("POST /containers/{id}/wait", t.streamWait)
 	mux.HandleFunc("GET /containers/{id}/logs", t.streamLogs)
 	mux.HandleFunc("POST /exec/{id}/start", t.streamExec)
+	mux.HandleFunc("POST /session", t.streamSession)
+	mux.HandleFunc("POST /grpc", t.streamSession)
 	mux.HandleFunc("GET /events", t.streamEvents)
 	mux.HandleFunc("POST /images/load", t.streamLoad)
 	mux.HandleFunc("POST /images/create", t.streamCreate)
