@@ -28,7 +28,7 @@ const slowest = time.Minute
 // its exit code. A docker command that hangs ends with 124.
 const prelude = `
 exec 3>&1
-docker() { timeout --foreground -k 1 25 docker "$@"; }
+docker() { timeout --foreground -k 1 25 "${DOCKER:-docker}" "$@"; }
 while IFS= read -r line; do
   eval "$line" >"$OUT" 2>"$ERR" </dev/null
   echo "$?" >&3
