@@ -26,11 +26,12 @@ func TestCompose(t *testing.T) {
 	})
 }
 
-// The reaper that testcontainers starts would have to be pulled.
+// The reaper that testcontainers starts would have to be pulled. Published ports are
+// dialled on the host where the client runs, also where that looks like a container.
 func TestTestcontainers(t *testing.T) {
 	from := clients(t)
 	run(t, "testcontainers", func(ctx context.Context, s side, dir string) ([]step, error) {
-		return program(ctx, s, dir, "env", "TESTCONTAINERS_RYUK_DISABLED=true", filepath.Join(from, "testcontainers"))
+		return program(ctx, s, dir, "env", "TESTCONTAINERS_RYUK_DISABLED=true", "TESTCONTAINERS_HOST_OVERRIDE=localhost", filepath.Join(from, "testcontainers"))
 	})
 }
 

@@ -86,6 +86,7 @@ func raised(run func() int) (code int, err error) {
 type side struct {
 	host   *lab.Host
 	socket string // address of the engine, or of the agent
+	own    string // address of the agent's own engine
 }
 
 // sides returns the plain engine and the cluster, or another plain engine.
@@ -96,7 +97,7 @@ func sides(t *testing.T) [2]side {
 	}
 	a, b := shared.Host(plain), shared.Host(entry)
 	if *twin {
-		return [2]side{{a, a.Engine()}, {b, b.Engine()}}
+		return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Engine()}}
 	}
 	first := shared.Host(founder)
 	first.StartAgent(t)
@@ -109,7 +110,7 @@ func sides(t *testing.T) [2]side {
 		shared.Host(i).StartAgent(t, "--join", strings.TrimSpace(string(address)), "--token", token)
 	}
 	t.Cleanup(func() { inspectLogs(t) })
-	return [2]side{{a, a.Engine()}, {b, b.Agent()}}
+	return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Agent(), own: b.Engine()}}
 }
 
 // faulty is what no agent may ever write.

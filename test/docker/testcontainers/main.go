@@ -42,6 +42,13 @@ func done(name string, do func() error) {
 	step(name, func() (string, error) { return "done", do() })
 }
 
+// started is for steps that start a container.
+func started(name string, do func() (*testcontainers.DockerContainer, error)) *testcontainers.DockerContainer {
+	var c *testcontainers.DockerContainer
+	done(name, func() (err error) { c, err = do(); return err })
+	return c
+}
+
 // serve answers every connection to a port with one word.
 func serve(word, port string) []string {
 	return []string{"sh", "-c", "echo serving; while true; do echo " + word + " | nc -l -p " + port + "; done"}
@@ -62,7 +69,7 @@ func main() {
 var holder testcontainers.Container
 
 func hold(ctx context.Context) {
-	holder = step("hold", func() (*testcontainers.DockerContainer, error) {
+	holder = started("hold", func() (*testcontainers.DockerContainer, error) {
 		return testcontainers.Run(ctx, "busybox", testcontainers.WithCmd("sleep", "10000"),
 			testcontainers.WithLabels(map[string]string{"ddocker.node": "h2"}),
 			testcontainers.WithHostConfigModifier(func(h *container.HostConfig) { h.CpusetCpus = fmt.Sprintf("0-%d", runtime.NumCPU()-1) }))
@@ -89,7 +96,7 @@ func dial(ctx context.Context, c testcontainers.Container, port string) (string,
 }
 
 func served(ctx context.Context) {
-	c := step("a port is waited for", func() (*testcontainers.DockerContainer, error) {
+	c := started("a port is waited for", func() (*testcontainers.DockerContainer, error) {
 		return testcontainers.Run(ctx, "busybox", testcontainers.WithCmd(serve("served", "80")...), testcontainers.WithExposedPorts("80/tcp"),
 			testcontainers.WithWaitStrategy(wait.ForAll(wait.ForLog("serving"), wait.ForListeningPort("80/tcp")).WithDeadline(30*time.Second)))
 	})
@@ -127,7 +134,7 @@ func served(ctx context.Context) {
 
 func waits(ctx context.Context) {
 	run := func(name string, more ...testcontainers.ContainerCustomizer) {
-		c := step(name, func() (*testcontainers.DockerContainer, error) { return testcontainers.Run(ctx, "busybox", more...) })
+		c := started(name, func() (*testcontainers.DockerContainer, error) { return testcontainers.Run(ctx, "busybox", more...) })
 		done(name+": terminate", func() error { return testcontainers.TerminateContainer(c) })
 	}
 	run("waits for its end", testcontainers.WithCmd("sh", "-c", "exit 0"), testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(20*time.Second)))
@@ -135,7 +142,7 @@ func waits(ctx context.Context) {
 	run("waits for a file", testcontainers.WithCmd("sh", "-c", "echo x >/there; sleep 1000"), testcontainers.WithWaitStrategy(wait.ForFile("/there").WithStartupTimeout(20*time.Second)))
 	run("waits in vain", testcontainers.WithCmd("sleep", "1000"), testcontainers.WithWaitStrategy(wait.ForLog("never").WithStartupTimeout(time.Second)))
 	run("no such command", testcontainers.WithCmd("nosuch"))
-	step("no such image", func() (any, error) { return testcontainers.Run(ctx, "127.0.0.1:1/nosuch:none") })
+	done("no such image", func() error { _, err := testcontainers.Run(ctx, "127.0.0.1:1/nosuch:none"); return err })
 }
 
 func inside(ctx context.Context) {
@@ -145,7 +152,7 @@ func inside(ctx context.Context) {
 	}
 	file := filepath.Join(dir, "file")
 	done("write", func() error { return os.WriteFile(file, []byte("from the host\n"), 0o640) })
-	c := step("files at the start", func() (*testcontainers.DockerContainer, error) {
+	c := started("files at the start", func() (*testcontainers.DockerContainer, error) {
 		return testcontainers.Run(ctx, "busybox", testcontainers.WithCmd("sh", "-c", "cat /early; sleep 1000"), testcontainers.WithEnv(map[string]string{"A": "1"}),
 			testcontainers.WithFiles(testcontainers.ContainerFile{HostFilePath: file, ContainerFilePath: "/early", FileMode: 0o600}),
 			testcontainers.WithWaitStrategy(wait.ForLog("from the host")))
@@ -174,7 +181,7 @@ func inside(ctx context.Context) {
 		text, err := io.ReadAll(r)
 		return string(text), err
 	})
-	step("copy back nothing", func() (any, error) { return c.CopyFileFromContainer(ctx, "/nosuch") })
+	done("copy back nothing", func() error { _, err := c.CopyFileFromContainer(ctx, "/nosuch"); return err })
 	step("inspect", func() (any, error) {
 		i, err := c.Inspect(ctx)
 		if err != nil {
@@ -190,12 +197,13 @@ func inside(ctx context.Context) {
 }
 
 func networks(ctx context.Context) {
-	n := step("network", func() (*testcontainers.DockerNetwork, error) { return network.New(ctx) })
+	var n *testcontainers.DockerNetwork
+	done("network", func() (err error) { n, err = network.New(ctx); return err })
 	if n == nil {
 		return
 	}
 	defer done("network: remove", func() error { return n.Remove(ctx) })
-	server := step("server", func() (*testcontainers.DockerContainer, error) {
+	server := started("server", func() (*testcontainers.DockerContainer, error) {
 		return testcontainers.Run(ctx, "busybox", testcontainers.WithCmd(serve("by name", "90")...), network.WithNetwork([]string{"server"}, n))
 	})
 	defer done("server: terminate", func() error { return testcontainers.TerminateContainer(server) })
