@@ -26,12 +26,13 @@ const slowest = time.Minute
 
 // prelude makes a shell take lines from its standard input, do each and answer with
 // its exit code. A docker command that hangs ends with 124. soon does its words until
-// they succeed, for twenty seconds at most. elsewhere says nothing as
+// they succeed, for twenty seconds at most; tty does them on a terminal. elsewhere says nothing as
 // long as no container but hold is on the engine of the node that is asked.
 const prelude = `
 exec 3>&1
 docker() { timeout --foreground -k 1 25 "${DOCKER:-docker}" "$@"; }
 soon() { local end=$((SECONDS+20)); until eval "$@"; do [ $SECONDS -lt $end ] || { echo "never: $*"; return 1; }; done; }
+tty() { (set -o pipefail; script -qec "$1" /dev/null </dev/null | busybox tr -d '\r\004^@' | busybox grep .); }
 elsewhere() { [ -z "$ENTRY" ] || docker -H "$ENTRY" ps -a --format '{{.Names}} is on the node that was asked' | grep -v '^hold '; }
 while IFS= read -r line; do
   eval "$line" >"$OUT" 2>"$ERR" </dev/null
