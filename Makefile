@@ -33,7 +33,6 @@ check: tools
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags engines ./test/engines
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags clients ./test/docker
-	go -C test/docker/testcontainers vet .
 	go test -count=1 -run '^TestHouse' .
 
 # The tests of the engine room get an engine of a lab of their own; the others raise theirs.

@@ -45,8 +45,12 @@ const (
 	plain   = 4
 )
 
-// shared is the one lab of this test binary, and sides are what is compared on it.
-var shared *lab.Lab
+// shared is the one lab of this test binary. standing are the sides on it: a script
+// leaves nothing behind, so that the next test takes them over from one that passed.
+var (
+	shared   *lab.Lab
+	standing [2]side
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -92,6 +96,20 @@ type side struct {
 // sides returns the plain engine and the cluster, or another plain engine.
 func sides(t *testing.T) [2]side {
 	t.Helper()
+	t.Cleanup(func() {
+		inspectLogs(t)
+		if t.Failed() {
+			standing = [2]side{}
+		}
+	})
+	if standing[0].host == nil {
+		standing = raise(t)
+	}
+	return standing
+}
+
+func raise(t *testing.T) [2]side {
+	t.Helper()
 	if err := shared.Clean(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +127,6 @@ func sides(t *testing.T) [2]side {
 	for _, i := range []int{entry, third} {
 		shared.Host(i).StartAgent(t, "--join", strings.TrimSpace(string(address)), "--token", token)
 	}
-	t.Cleanup(func() { inspectLogs(t) })
 	return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Agent(), own: b.Engine()}}
 }
 
