@@ -33,7 +33,7 @@ exec 3>&1
 docker() { timeout --foreground -k 1 25 "${DOCKER:-docker}" "$@"; }
 soon() { local end=$((SECONDS+20)); until eval "$@"; do [ $SECONDS -lt $end ] || { echo "never: $*"; return 1; }; done; }
 tty() { (set -o pipefail; script -qec "$1" /dev/null </dev/null | busybox tr -d '\r\004^@' | busybox grep .); }
-elsewhere() { [ -z "$ENTRY" ] || docker -H "$ENTRY" ps -a --format '{{.Names}} is on the node that was asked' | grep -v '^hold '; }
+elsewhere() { [ -z "$ENTRY" ] || docker -H "$ENTRY" ps -a --format '{{.Names}} is on the node that was asked' | busybox sed '/^hold /d'; }
 while IFS= read -r line; do
   eval "$line" >"$OUT" 2>"$ERR" </dev/null
   echo "$?" >&3
