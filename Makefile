@@ -1,6 +1,8 @@
 # make demo    three hosts on this machine, a cluster out of them, something to play with
 # make test    everything, real engines included; installs what it needs
 # make test-engines  images between engines of several ages; builds the newer ones first, for minutes
+# make test-docker   Docker's clients of several kinds and ages against a plain engine and a cluster;
+#              builds them first, for minutes
 # make check   formatting, vet, staticcheck, the house rules
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,8 +16,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX  ?= /usr/local
 LAB     := test/lab/lab.sh
 ENGINES ?= $(CURDIR)/bin/engines
+CLIENTS ?= $(CURDIR)/bin/clients
 
-.PHONY: build tools check test test-engines bench demo demo-down install man clean
+.PHONY: build tools check test test-docker test-engines bench demo demo-down install man clean
 
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION) -X github.com/docker/cli/cli/version.Version=$(VERSION)' -o bin/ddocker .
@@ -29,6 +32,7 @@ check: tools
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags engines ./test/engines
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags clients ./test/docker
 	go test -count=1 -run '^TestHouse' .
 
 # The tests of the engine room get an engine of a lab of their own; the others raise theirs.
@@ -40,6 +44,10 @@ test: tools
 test-engines: tools
 	test/engines/build.sh $(ENGINES)
 	DDOCKER_ENGINES=$(ENGINES) go test -tags engines -count=1 -timeout 15m ./test/engines
+
+test-docker: tools
+	test/docker/build.sh $(CLIENTS)
+	DDOCKER_CLIENTS=$(CLIENTS) go test -tags clients -count=1 -timeout 30m ./test/docker
 
 bench: tools
 	go run ./test/bench

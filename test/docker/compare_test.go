@@ -83,11 +83,13 @@ func differ(found []difference, step, path string, a, b any) []difference {
 }
 
 func word(v any) string {
-	text, err := json.Marshal(v)
-	if err != nil {
+	var text strings.Builder
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(v); err != nil {
 		return err.Error()
 	}
-	return string(text)
+	return strings.TrimSpace(text.String())
 }
 
 // allowance is one line of differences.txt that allows differences.

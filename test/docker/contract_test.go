@@ -45,8 +45,12 @@ const (
 	plain   = 4
 )
 
-// shared is the one lab of this test binary, and sides are what is compared on it.
-var shared *lab.Lab
+// shared is the one lab of this test binary. standing are the sides on it: a script
+// leaves nothing behind, so that the next test takes them over from one that passed.
+var (
+	shared   *lab.Lab
+	standing [2]side
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -86,17 +90,32 @@ func raised(run func() int) (code int, err error) {
 type side struct {
 	host   *lab.Host
 	socket string // address of the engine, or of the agent
+	own    string // address of the agent's own engine
 }
 
 // sides returns the plain engine and the cluster, or another plain engine.
 func sides(t *testing.T) [2]side {
+	t.Helper()
+	t.Cleanup(func() {
+		inspectLogs(t)
+		if t.Failed() {
+			standing = [2]side{}
+		}
+	})
+	if standing[0].host == nil {
+		standing = raise(t)
+	}
+	return standing
+}
+
+func raise(t *testing.T) [2]side {
 	t.Helper()
 	if err := shared.Clean(); err != nil {
 		t.Fatal(err)
 	}
 	a, b := shared.Host(plain), shared.Host(entry)
 	if *twin {
-		return [2]side{{a, a.Engine()}, {b, b.Engine()}}
+		return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Engine()}}
 	}
 	first := shared.Host(founder)
 	first.StartAgent(t)
@@ -108,8 +127,7 @@ func sides(t *testing.T) [2]side {
 	for _, i := range []int{entry, third} {
 		shared.Host(i).StartAgent(t, "--join", strings.TrimSpace(string(address)), "--token", token)
 	}
-	t.Cleanup(func() { inspectLogs(t) })
-	return [2]side{{a, a.Engine()}, {b, b.Agent()}}
+	return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Agent(), own: b.Engine()}}
 }
 
 // faulty is what no agent may ever write.

@@ -25,10 +25,15 @@ type step struct {
 const slowest = time.Minute
 
 // prelude makes a shell take lines from its standard input, do each and answer with
-// its exit code. A docker command that hangs ends with 124.
+// its exit code. A docker command that hangs ends with 124. soon does its words until
+// they succeed, for twenty seconds at most; tty does them on a terminal. elsewhere says nothing as
+// long as no container but hold is on the engine of the node that is asked.
 const prelude = `
 exec 3>&1
-docker() { timeout --foreground -k 1 25 docker "$@"; }
+docker() { timeout --foreground -k 1 25 "${DOCKER:-docker}" "$@"; }
+soon() { local end=$((SECONDS+20)); until eval "$@"; do [ $SECONDS -lt $end ] || { echo "never: $*"; return 1; }; done; }
+tty() { (set -o pipefail; script -qec "$1" /dev/null </dev/null | busybox tr -d '\r\004^@' | busybox grep .); }
+elsewhere() { [ -z "$ENTRY" ] || docker -H "$ENTRY" ps -a --format '{{.Names}} is on the node that was asked' | busybox sed '/^hold /d'; }
 while IFS= read -r line; do
   eval "$line" >"$OUT" 2>"$ERR" </dev/null
   echo "$?" >&3
@@ -50,7 +55,7 @@ func shell(ctx context.Context, s side, script, dir string, env ...string) ([]st
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := append([]string{"env", "-C", work, "DOCKER_HOST=" + s.socket, "DOCKER_CONFIG=" + dir,
+	args := append([]string{"env", "-C", work, "DOCKER_HOST=" + s.socket, "DOCKER_CONFIG=" + dir, "ENTRY=" + s.own,
 		"OUT=" + out, "ERR=" + fault, "LANG=C", "TZ=UTC"}, env...)
 	cmd := s.host.Command(ctx, append(args, "bash", "-c", prelude)...)
 	in, err := cmd.StdinPipe()
@@ -98,7 +103,7 @@ func shell(ctx context.Context, s side, script, dir string, env ...string) ([]st
 // program runs a program that prints one object a step: its name under "step", and
 // whatever else it found.
 func program(ctx context.Context, s side, dir string, args ...string) ([]step, error) {
-	cmd := s.host.Command(ctx, append([]string{"env", "DOCKER_HOST=" + s.socket, "DOCKER_CONFIG=" + dir, "TMPDIR=" + dir, "TZ=UTC"}, args...)...)
+	cmd := s.host.Command(ctx, append([]string{"env", "DOCKER_HOST=" + s.socket, "DOCKER_CONFIG=" + dir, "ENTRY=" + s.own, "TMPDIR=" + dir, "TZ=UTC"}, args...)...)
 	var out, fault bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &fault
 	ended := cmd.Run()

@@ -13,6 +13,9 @@ need nsenter util-linux
 need gcc gcc
 need xz xz-utils
 need bzip2 bzip2
+need curl curl
+need script bsdutils
+/usr/bin/python3 -c 'import docker' 2>/dev/null || missing+=(python3-docker)
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 # The lab's only image holds nothing but this program, so it must need no library.

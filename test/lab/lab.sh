@@ -15,7 +15,7 @@
 #   lab.sh join I J        undo split
 #   lab.sh move I N        give host I the address 10.88.0.N
 #   lab.sh engine I SIG    send SIG to host I's engine (STOP hangs it, CONT wakes it)
-#   lab.sh clean           back to bare hosts: no agent, no container, only busybox:latest
+#   lab.sh clean           back to bare hosts: no agent, container, network or volume, only busybox:latest
 #   lab.sh down            stop everything, leave nothing
 #   lab.sh hold N          up and image in a free directory and network, print the
 #                          directory, down when standard input ends: it cannot be left behind
@@ -239,6 +239,8 @@ bare() { # host I as it was after up and image
   signal "$1" dockerd CONT || true
   signal "$1" agent KILL && await "the end of h$1's agent" gone "$1" agent
   $d ps -aq --no-trunc | xargs -r $d rm -fv >/dev/null
+  $d network prune -f >/dev/null
+  $d volume ls -q | xargs -r $d volume rm -f >/dev/null
   $d images --format '{{.Repository}}:{{.Tag}} {{.ID}}' |
     awk '$1 != "busybox:latest" {print $1 ~ /<none>/ ? $2 : $1}' | xargs -r $d rmi -f >/dev/null
   $d image inspect busybox:latest >/dev/null 2>&1 || $d load -qi "$lab/busybox.tar" >/dev/null
