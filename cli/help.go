@@ -117,7 +117,7 @@ func flagName(f *pflag.Flag) string {
 func flagText(f *pflag.Flag) string {
 	_, usage := pflag.UnquoteUsage(f)
 	switch f.DefValue {
-	case "", "0", "0s", "false", "[]":
+	case "", "0", "0s", "false", "[]", "map[]", "<nil>":
 		return usage
 	}
 	if f.Value.Type() == "string" {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -21,6 +23,7 @@ func TestAHostCanBeWrittenInManyWays(t *testing.T) {
 		"::1":                 "tcp://[::1]:7722",
 		"[::1]:80":            "tcp://[::1]:80",
 		"tcp://[fe80::1]":     "tcp://[fe80::1]:7722",
+		"ssh://a@h1:22/s":     "ssh://a@h1:22/s",
 		"h1, tcp://h2:80,/s ": "tcp://h1:7722 tcp://h2:80 unix:///s",
 	} {
 		hosts, err := parseHosts(text)
@@ -32,7 +35,7 @@ func TestAHostCanBeWrittenInManyWays(t *testing.T) {
 			t.Errorf("%q means %q (%v), want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "unix://", "tcp://", "http://h1", "h1,,h2"} {
+	for _, text := range []string{"", "unix://", "tcp://", "http://h1", "h1,,h2", "ssh://", "ssh://a:password@h1", "ssh://h1?x=y"} {
 		if hosts, err := parseHosts(text); err == nil {
 			t.Errorf("%q means %v, want an error", text, hosts)
 		}
@@ -64,6 +67,34 @@ func TestTheNextHostIsTriedWhenOneIsDown(t *testing.T) {
 	g.runs(t, "", "-H", "/nosuch.sock,"+g.socket, "nodes", "-q").wants(t, 0, "h1\n")
 	g.runs(t, "", "nodes", "-q", "-H", "/nosuch.sock,/neither.sock").wants(t, 1, "",
 		"unix:///nosuch.sock: is it running?", "; cannot reach the ddocker agent at unix:///neither.sock: is it running?")
+}
+
+func TestADialHoldsForTheNextOnes(t *testing.T) {
+	g, asked := newAgent(t), 0
+	missing := endpoint{"tcp", "nosuch.invalid:1"} // whose certificate is asked for, each time it is tried
+	d := &dialer{
+		hosts: func() ([]endpoint, error) { return []endpoint{missing, {"unix", g.socket}}, nil },
+		tls:   func() (*tls.Config, error) { asked++; return nil, errors.New("none") },
+	}
+	for range 3 {
+		conn, err := d.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if asked != 1 {
+		t.Errorf("the host that is down was tried %d times", asked)
+	}
+	d = &dialer{hosts: func() ([]endpoint, error) { return []endpoint{missing}, nil }, tls: d.tls}
+	for range 3 {
+		if _, err := d.dial(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "cannot reach the ddocker agent at tcp://nosuch.invalid:1: none") {
+			t.Errorf("it says %v", err)
+		}
+	}
+	if asked != 2 {
+		t.Errorf("the host that is down was tried %d times", asked-1)
+	}
 }
 
 func TestAFailedConnectionSaysWhatToDo(t *testing.T) {

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMain lets this binary play ssh, when it is called by that name: it runs the
+// remote command in its own process, on a host called gpu1 alone.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "ssh" {
+		os.Exit(m.Run())
+	}
+	remote := strings.Fields(os.Args[len(os.Args)-1])
+	if host := os.Args[len(os.Args)-2]; host != "gpu1" || remote[0] != "ddocker" {
+		fmt.Fprintf(os.Stderr, "ssh: Could not resolve hostname %s\n", host)
+		os.Exit(255)
+	}
+	os.Exit(Execute(context.Background(), Env{
+		Args: remote[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: func(string) string { return "" },
+	}))
+}
+
+func TestAnAgentIsReachedThroughSSH(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "ssh")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	g := newAgent(t)
+	g.answers("GET /ddocker/nodes", http.StatusOK, `[{"Name":"h1"}]`)
+	g.answers("GET /containers/a/top", http.StatusOK, `{"Titles":["PID"],"Processes":[["1"]]}`)
+	through := "ssh://alice@gpu1" + g.socket
+	g.runs(t, "", "-H", through, "nodes", "-q").wants(t, 0, "h1\n")
+	g.runs(t, "", "-H", "ssh://gpu2,"+through, "top", "a").wants(t, 0, "PID\n1\n")
+	g.runs(t, "", "-H", "ssh://gpu2", "top", "a").wants(t, 1, "",
+		"Error: cannot reach the ddocker agent at ssh://gpu2: ssh: Could not resolve hostname gpu2\n")
+	g.runs(t, "", "-H", "ssh://gpu1/nosuch", "nodes").wants(t, 1, "",
+		"Error: cannot reach the ddocker agent at ssh://gpu1/nosuch: cannot reach the ddocker agent at unix:///nosuch: is it running?")
+}
