@@ -240,7 +240,7 @@ func (o *onThird) follow(followers int) {
 	if n := int(ended.Load()); n != followers {
 		t.Errorf("the logs of %d followers end, of %d", n, followers)
 	}
-	o.settled(before, 128) // which are kept for 90 seconds
+	o.settled(before, 128+32) // to a node and to an engine, for 90 seconds
 }
 
 // terminals types into a hundred.
@@ -259,7 +259,7 @@ func (o *onThird) terminals() {
 		})
 	}
 	typing.Wait()
-	o.settled(before, 8)
+	o.settled(before, 40)
 }
 
 // terminal opens a session, resizes it, and ends it by Ctrl-C.
