@@ -79,7 +79,8 @@ func TestSwarmIsRefusedAsByAnEngineInNone(t *testing.T) {
 		for _, path := range []string{"swarm", "services", "nodes", "tasks", "secrets", "configs"} {
 			w.hosts[0].want(http.StatusServiceUnavailable, "This node is not a swarm manager", get, "/v1.41/"+path, "")
 		}
-		w.hosts[0].want(http.StatusNotFound, "is no route that the cluster serves", get, "/plugins", "")
+		w.hosts[0].want(http.StatusOK, "[]", get, "/plugins", "")
+		w.hosts[0].want(http.StatusNotFound, "is no route that the cluster serves", post, "/plugins/pull", "")
 	})
 }
 

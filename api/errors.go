@@ -21,6 +21,19 @@ func reply(w http.ResponseWriter, status int, body any) {
 	json.NewEncoder(w).Encode(body) // an error is a client that has gone
 }
 
+// statusOf is Docker's status for a refusal.
+func statusOf(refusal *ledger.Refusal) int {
+	switch refusal.Code {
+	case ledger.Unknown:
+		return http.StatusNotFound
+	case ledger.Invalid:
+		return http.StatusBadRequest
+	case ledger.Full:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusConflict
+}
+
 // failWith answers with the status that an error calls for.
 func failWith(w http.ResponseWriter, err error) {
 	var refusal *ledger.Refusal
@@ -38,15 +51,8 @@ func failWith(w http.ResponseWriter, err error) {
 		fail(w, http.StatusServiceUnavailable, "%s", err)
 		return
 	}
-	status := http.StatusConflict
-	switch refusal.Code {
-	case ledger.Unknown:
-		status = http.StatusNotFound
-	case ledger.Invalid:
-		status = http.StatusBadRequest
-	case ledger.Full:
-		status = http.StatusServiceUnavailable
-	case ledger.Busy:
+	status := statusOf(refusal)
+	if refusal.Code == ledger.Busy {
 		w.Header().Set(headerBusy, "1")
 	}
 	if refusal.Code == ledger.Full {

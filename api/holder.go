@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -69,10 +70,15 @@ func (a *API) ask(ctx context.Context, ref string, refusal *ledger.Refusal) (led
 	return ledger.Target{}, refusal
 }
 
+const pathKill = "/containers/{}/kill"
+
 // located finds the container that c is about, or answers why not.
 func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target, bool) {
 	t, refusal := a.resolve(c.Context(), ref)
 	switch {
+	case refusal != nil && c.row.path == pathKill:
+		fail(w, statusOf(refusal), "Cannot kill container: %s: %s", ref, refusal.Message) // as engines say it
+		return t, false
 	case refusal != nil:
 		failWith(w, refusal)
 		return t, false
@@ -167,7 +173,12 @@ func (a *API) rename(w http.ResponseWriter, c *call) {
 		a.renameOutsider(w, c, t, name)
 		return
 	}
-	if !a.proposed(w, c, ledger.Command{Rename: &ledger.Rename{Placement: t.Placement.ID, Name: name}}) {
+	if _, err := a.decide(c.Context(), ledger.Command{Rename: &ledger.Rename{Placement: t.Placement.ID, Name: name}}); err != nil {
+		var taken *ledger.Refusal
+		if errors.As(err, &taken) && taken.Code == ledger.Conflict {
+			err = &ledger.Refusal{Code: taken.Code, Message: "Error when allocating new name: " + taken.Message}
+		}
+		failWith(w, err)
 		return
 	}
 	// Whether the engine did it must be known even if the client goes away.

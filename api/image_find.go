@@ -15,7 +15,7 @@ import (
 )
 
 func noImage(ref string) *ledger.Refusal {
-	return &ledger.Refusal{Code: ledger.Unknown, Message: "No such image: " + ref}
+	return ledger.NoImage(ref)
 }
 
 // findImage finds the image that a person means. One that the ledger does not

@@ -134,13 +134,17 @@ func (a *API) push(w http.ResponseWriter, c *call) {
 		if err == nil {
 			_, err = a.copies(f, name)
 		}
+		if isUnknown(err) {
+			nothingToPush(w, ref)
+			return
+		}
 		if err != nil {
 			failWith(w, err)
 			return
 		}
 		found = append(found, f)
 	} else if found = a.repository(named.FamiliarName(ref)); len(found) == 0 {
-		fail(w, http.StatusNotFound, "An image does not exist locally with the tag: %s", named.FamiliarName(ref))
+		nothingToPush(w, ref)
 		return
 	}
 	node, err := a.together(c.Context(), found)
@@ -149,6 +153,13 @@ func (a *API) push(w http.ResponseWriter, c *call) {
 		return
 	}
 	a.send(&headed{ResponseWriter: w, line: streamformatter.FormatStatus("", "Pushing from host %s", a.hosts.name(node))}, c, node, named.FamiliarName(ref))
+}
+
+// nothingToPush says so as an engine does, after it has begun to answer.
+func nothingToPush(w http.ResponseWriter, ref named.Named) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(streamformatter.FormatStatus("", "The push refers to repository [%s]", ref.Name()))
+	w.Write(streamformatter.FormatError(fmt.Errorf("An image does not exist locally with the tag: %s", named.FamiliarName(ref)))) //nolint:staticcheck // the engine's words
 }
 
 // headed begins the stream of a success with a line of the cluster's.

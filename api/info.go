@@ -110,6 +110,9 @@ func (a *API) imageCount() int {
 	return len(ids)
 }
 
+// noPlugins answers as an engine without plugins: those of hosts are their own.
+func (a *API) noPlugins(w http.ResponseWriter, _ *call) { reply(w, http.StatusOK, []string{}) }
+
 // refuseSwarm answers as an engine that is in no swarm.
 func (a *API) refuseSwarm(w http.ResponseWriter, _ *call) {
 	fail(w, http.StatusServiceUnavailable, "This node is not a swarm manager. ddocker places containers without a swarm.")

@@ -43,6 +43,16 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 		return
 	}
 	nodes := f.takeLabel(labelNode)
+	ages, err := a.takeAges(c.Context(), f)
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	limit, _ := strconv.Atoi(query.Get("limit")) // no number is no limit, as to engines
+	if len(ages) > 0 {
+		query.Del("limit")
+		query.Set("all", strconv.FormatBool(limit > 0 || yes(query.Get("all"))))
+	}
 	query.Set("filters", f.String())
 	var rows []containerRow
 	for _, one := range a.hosts.each(c.Context(), c.to(""), query) {
@@ -54,13 +64,13 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
-		rows = append(rows, list...)
+		rows = append(rows, a.ofAges(c.Context(), one.id, list, ages)...)
 	}
 	slices.SortFunc(rows, func(x, y containerRow) int {
 		return cmp.Or(cmp.Compare(y.created, x.created), cmp.Compare(x.id, y.id))
 	})
-	if n, err := strconv.Atoi(query.Get("limit")); err == nil && n > 0 {
-		rows = rows[:min(n, len(rows))]
+	if limit > 0 {
+		rows = rows[:min(limit, len(rows))]
 	}
 	merged := make([]row, len(rows))
 	for i := range rows {

@@ -25,6 +25,8 @@ func (a *API) createNetwork(w http.ResponseWriter, c *call) {
 	}
 	switch {
 	case err != nil:
+	case name != "" && !reference.MatchString(name):
+		err = invalid("invalid network name (%s): it has letters, digits, and _ . : @ - in between", name)
 	case slices.Contains(predefined, name) || name == "":
 		a.sendBody(w, c, a.cfg.Self, c.to(""), raw(body)) // refused by the engine, in its words
 		return
@@ -310,11 +312,16 @@ func (a *API) disconnect(w http.ResponseWriter, c *call) {
 	if !ok {
 		return
 	}
-	id := t.network.id
+	id, there := t.network.id, t.network.node == t.container.Node
 	if o := t.network.obj; o != nil {
-		if i, here := o.Instance(t.container.Node); here {
+		var i ledger.Instance
+		if i, there = o.Instance(t.container.Node); there {
 			id = i.ID
 		}
+	}
+	if !there {
+		fail(w, http.StatusForbidden, "container %s is not connected to network %s", t.container.Container, c.ref)
+		return
 	}
 	ctx := context.WithoutCancel(c.Context())
 	answer, err := a.request(ctx, post, t.container.Node, c.to(id), nil, raw(t.body))

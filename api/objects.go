@@ -246,6 +246,10 @@ func (a *API) removeObject(w http.ResponseWriter, c *call, kind ledger.Kind) {
 	if err == nil {
 		err = a.usedApart(f)
 	}
+	if isUnknown(err) && yes(c.URL.Query().Get("force")) {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if err != nil {
 		failWith(w, err)
 		return

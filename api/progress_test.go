@@ -50,7 +50,7 @@ func TestProgressIsWhatDockerPullPrints(t *testing.T) {
 func TestErrorBeforeTheFirstMessageIsAStatus(t *testing.T) {
 	w := httptest.NewRecorder()
 	(&messages{w: w}).fail(noImage("x"))
-	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `{"message":"No such image: x"}`) {
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `{"message":"No such image: x:latest"}`) {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
 }

@@ -59,7 +59,7 @@ func containerRoutes() []route {
 		{post, "/containers/{}/start", (*API).start},
 		{post, "/containers/{}/stop", (*API).holder},
 		{post, "/containers/{}/restart", (*API).holder},
-		{post, "/containers/{}/kill", (*API).holder},
+		{post, pathKill, (*API).holder},
 		{post, "/containers/{}/pause", (*API).holder},
 		{post, "/containers/{}/unpause", (*API).holder},
 		{post, pathWait, (*API).stream},
@@ -119,6 +119,8 @@ func objectRoutes() []route {
 
 func clusterRoutes() []route {
 	return []route{
+		{get, "/plugins", (*API).noPlugins},
+
 		{get, "/swarm", (*API).refuseSwarm},
 		{get, "/services", (*API).refuseSwarm},
 		{get, "/nodes", (*API).refuseSwarm},

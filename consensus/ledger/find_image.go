@@ -73,7 +73,7 @@ func (f *found) add(id, host string) {
 func (f *found) single(ref string) (FoundImage, *Refusal) {
 	switch len(f.ids) {
 	case 0:
-		return FoundImage{}, &Refusal{Unknown, "No such image: " + ref}
+		return FoundImage{}, NoImage(ref)
 	case 1:
 		return FoundImage{ID: f.ids[0]}, nil
 	}
@@ -132,4 +132,12 @@ func (l *Ledger) findByID(ref string, f *found) {
 			f.add(h.ID, host.Name)
 		}
 	}
+}
+
+// NoImage says that there is no such image, as Docker does: by its name with the tag.
+func NoImage(ref string) *Refusal {
+	if name, ok := ImageName(ref); ok {
+		ref = name
+	}
+	return &Refusal{Unknown, "No such image: " + ref}
 }

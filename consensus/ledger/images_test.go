@@ -108,7 +108,7 @@ func TestFindImageFindsTheImageThatAPersonMeans(t *testing.T) {
 		"two:1":              "No such image: two:1 (it is being made on host gpu1)",
 		"new:1":              "image new:1 is ambiguous: it may be abcd11111111 on host gpu1, or abcd22222222 on host gpu2: choose one by its ID",
 		"abcd":               "image abcd is ambiguous: it may be abcd11111111 on host gpu1, or abcd22222222 on host gpu2: choose one by its ID",
-		"ccc":                "No such image: ccc",
+		"ccc":                "No such image: ccc:latest",
 		"sha256:":            "No such image: sha256:",
 		"sha256:ccc":         "No such image: sha256:ccc",
 		"web:1@gpu9":         "No such node: gpu9",
