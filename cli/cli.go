@@ -72,15 +72,20 @@ func newRoot(a *app) *cobra.Command {
 		"Agent to speak to: a socket's path, HOST[:PORT] over TLS, or ssh://HOST; of several, comma-separated, the first that is up")
 	root.Flags().BoolP("version", "v", false, "Print version information and quit")
 	root.PersistentFlags().Bool("help", false, "Print usage")
+	for _, group := range dockerGroups() {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+	}
 	root.AddCommand(
 		newPs(a), newImages(a), newInspect(a), newExec(a), newStart(a), newStop(a),
 		newRm(a), newRmi(a), newSMI(a), newCreate(a), newCommit(a),
 		newVersion(a), newCompletion(), newMan(a),
 	)
-	a.addDocker(root)
-	addGroup(root, "Image commands:", newTag(a))
+	addGroup(root, imageTitle, newTag(a))
 	addGroup(root, "Cluster commands:", newNodes(a), newToken(a), newConfig(a), newRaft(a), newContext(a))
 	root.AddCommand(a.Extra...)
+	if c, _, _ := root.Find(a.Args); c == root || c.Name() == "man" {
+		a.addDocker(root) // which takes some milliseconds that the seed's commands need not wait
+	}
 	return root
 }
 

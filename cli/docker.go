@@ -23,6 +23,8 @@ import (
 //go:linkname registered github.com/docker/cli/internal/commands.Commands
 func registered() []func(command.Cli) *cobra.Command
 
+const imageTitle = "Image commands:"
+
 // dockerGroup is a part of help: commands that are docker's own.
 type dockerGroup struct {
 	title string
@@ -37,7 +39,7 @@ func dockerGroups() []dockerGroup {
 			"run", "attach", "container", "cp", "diff", "export", "kill", "logs", "pause", "port", "rename",
 			"restart", "stats", "top", "unpause", "update", "wait",
 		}},
-		{"Image commands:", []string{
+		{imageTitle, []string{
 			"build", "builder", "history", "image", "import", "load", "pull", "push", "save",
 		}},
 		{"Network, volume and system commands:", []string{
@@ -50,12 +52,12 @@ func dockerGroups() []dockerGroup {
 // their hooks and telemetry are the business of docker's main, and stay away.
 func (a *app) addDocker(root *cobra.Command) {
 	docker, prepare := a.dockerCLI()
-	if len(a.Args) > 0 && strings.HasPrefix(a.Args[0], cobra.ShellCompRequestCmd) {
+	if slices.Contains(a.Args, cobra.ShellCompRequestCmd) || slices.Contains(a.Args, cobra.ShellCompNoDescRequestCmd) {
 		prepare() // completion asks the cluster, and runs nothing that could be refused
 	}
 	all := map[string]*cobra.Command{}
-	for _, make := range registered() {
-		c := make(docker)
+	for _, construct := range registered() {
+		c := construct(docker)
 		all[c.Name()] = c
 	}
 	for _, group := range dockerGroups() {

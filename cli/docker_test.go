@@ -85,7 +85,7 @@ func TestDockersCommandsCompleteNamesOfTheCluster(t *testing.T) {
 	g.answers("GET /containers/json", http.StatusOK, `[{"Id":"0123","Names":["/abc"],"State":"running"}]`)
 	g.answers("GET /networks", http.StatusOK, `[{"Name":"lab","Id":"1"}]`)
 	g.runs(t, "", "__complete", "logs", "").wants(t, 0, "abc\n:4\n", "Completion ended")
-	g.runs(t, "", "__complete", "run", "--network", "").wants(t, 0, "lab\n:4\n", "Completion ended")
+	g.runs(t, "", "-H", g.socket, "__completeNoDesc", "run", "--network", "").wants(t, 0, "lab\n:4\n", "Completion ended")
 }
 
 func TestContextInstallIsDoneAgainWithTheSameEnd(t *testing.T) {

@@ -123,7 +123,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 	if ctx.Err() != nil && (!isOwn && !isDocker || errors.Is(err, context.Canceled)) {
 		return cmp.Or(interrupted(ctx), 130)
 	}
-	if errdefs.IsCanceled(err) && ctx.Err() == nil {
+	if errdefs.IsCanceled(err) && !errors.Is(err, context.Canceled) {
 		return 0 // a question of docker's was answered with no
 	}
 	if isDocker && docker.Error() == "" {
