@@ -22,13 +22,13 @@ import (
 // virtual time.
 type world struct {
 	*testing.T
-	net                *vnet.Net
-	here, there, desk  *vnet.Host
-	relay              *Relay
-	hereIP, thereIP    string
-	stream, packet     Target
-	unknown            bool // nobody knows where the node is
-	streamTo, packetTo string
+	net               *vnet.Net
+	here, there, desk *vnet.Host
+	relay             *Relay
+	hereIP, thereIP   string
+	stream, packet    Target
+	unknown           bool // nobody knows where the node is
+	streamTo          string
 }
 
 func inWorld(t *testing.T, play func(w *world)) {
@@ -92,7 +92,7 @@ func (w *world) dial() net.Conn {
 	return c
 }
 
-// refused says how a connection that should come to nothing ends: "refused", "reset" or
+// fate says how a connection that should come to nothing ends: "refused", "reset" or
 // what it got instead.
 func (w *world) fate() string {
 	w.Helper()
