@@ -79,7 +79,8 @@ func (n *Node) reconcile(ctx context.Context) error {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		list = slices.DeleteFunc(list, func(c engine.Container) bool {
 			p := l.Placement(c.Placement)
-			moved := p != nil && p.Node != n.cfg.ID && slices.Contains(p.Was, c.ID)
+			// What moved is removed here when it is there.
+			moved := p != nil && p.Node != n.cfg.ID && p.Container != "" && slices.Contains(p.Was, c.ID)
 			expired[c.Placement] = c.Placement != "" && (l.Expired(c.Placement) || moved)
 			return p != nil && p.Node == n.cfg.ID && !known[p.ID] // placed since: another time
 		})
@@ -158,7 +159,8 @@ func settle(placed []*ledger.Placement, list []engine.Container, open, fresh, ex
 			continue
 		}
 		// Where somebody renamed a container before it was confirmed, nothing is late.
-		late := p.Container == "" && !labelled[p.ID]
+		// Nor where it did not come to move: it is on its old host then.
+		late := p.Container == "" && !labelled[p.ID] && len(p.Was) == 0
 		steps = append(steps, step{
 			why: "placement without a container is released", name: p.Name, placement: p.ID,
 			command: ledger.Command{Release: &ledger.Release{Placement: p.ID, Expired: late}},
