@@ -21,6 +21,9 @@ const (
 	maxWaiting = 1024
 	// writeTimeout is how long a reader may take nothing of what waits for it.
 	writeTimeout = 10 * time.Second
+	// hearing is how long a stream waits for its feeds, each of which waits for its
+	// host as a list does: what they find out is heard of first.
+	hearing = patience + 50*time.Millisecond
 	// newHostsEvery is how often a stream of events looks for hosts that have joined.
 	newHostsEvery = time.Second
 )
@@ -135,7 +138,7 @@ func instant(text string) time.Time {
 func (s *eventStream) begin(ctx context.Context) (past []arrival, open int, err error) {
 	waiting := s.start(ctx, s.since)
 	open = waiting
-	enough := time.NewTimer(patience)
+	enough := time.NewTimer(hearing)
 	defer enough.Stop()
 	for waiting > 0 {
 		select {
@@ -182,7 +185,7 @@ func (s *eventStream) follow(ctx context.Context, w http.ResponseWriter, out *ht
 	if !s.until.IsZero() {
 		// Hosts end by themselves. Those that do not are waited for no longer than
 		// for a list.
-		timer := time.NewTimer(time.Until(latest(s.until, s.began)) + patience)
+		timer := time.NewTimer(time.Until(latest(s.until, s.began)) + hearing)
 		defer timer.Stop()
 		end = timer.C
 	}
