@@ -24,7 +24,7 @@ const (
 
 // routes returns the whole table. The first row that matches counts.
 func routes() []route {
-	return slices.Concat(hostRoutes(), containerRoutes(), imageRoutes(), objectRoutes(), clusterRoutes())
+	return slices.Concat(hostRoutes(), containerRoutes(), imageRoutes(), objectRoutes(), swarmRoutes(), clusterRoutes())
 }
 
 func hostRoutes() []route {
@@ -121,13 +121,6 @@ func clusterRoutes() []route {
 	return []route{
 		{get, "/plugins", (*API).noPlugins},
 
-		{get, "/swarm", (*API).refuseSwarm},
-		{get, "/services", (*API).refuseSwarm},
-		{get, "/nodes", (*API).refuseSwarm},
-		{get, "/tasks", (*API).refuseSwarm},
-		{get, "/secrets", (*API).refuseSwarm},
-		{get, "/configs", (*API).refuseSwarm},
-
 		{get, "/ddocker/nodes", (*API).listNodes},
 		{post, "/ddocker/images/{}/replicate", (*API).replicate},
 		{get, "/ddocker/settings", (*API).showSettings},
@@ -138,6 +131,16 @@ func clusterRoutes() []route {
 		{post, "/ddocker/raft/snapshot", (*API).snapshot},
 		{get, "/ddocker/nvidia-smi", (*API).smi},
 	}
+}
+
+// swarmRoutes are refused, whatever they ask for: no engine here is to join a swarm.
+func swarmRoutes() (rows []route) {
+	for _, of := range []string{"swarm", "services", "nodes", "tasks", "secrets", "configs"} {
+		rows = append(rows,
+			route{get, "/" + of, (*API).refuseSwarm}, route{get, "/" + of + "/{}", (*API).refuseSwarm},
+			route{post, "/" + of + "/{}", (*API).refuseSwarm}, route{del, "/" + of + "/{}", (*API).refuseSwarm})
+	}
+	return rows
 }
 
 // splitVersion takes "/v1.41" off a path.
