@@ -36,7 +36,7 @@ type world struct {
 	net      *vnet.Net            // of the relays
 	speaks   map[string][2]string // oldest and newest API version of a host's engine; else a 20.10's
 
-	mu   sync.Mutex      // guards down
+	mu   sync.Mutex      // guards down, and the growth of hosts
 	down map[string]bool // nodes that gossip believes dead
 }
 
@@ -136,6 +136,8 @@ func (w *world) add(name string) {
 		running.Wait()
 		time.Sleep(time.Second) // net/http lingers so long over a request it did not read
 	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.hosts = append(w.hosts, h)
 }
 
@@ -168,6 +170,8 @@ func (w *world) peer(id string) http.RoundTripper {
 }
 
 func (w *world) host(id string) *agent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.hosts[slices.IndexFunc(w.hosts, func(h *agent) bool { return h.id == id })]
 }
 
@@ -189,11 +193,11 @@ func (g gossiped) Alive(id string) bool {
 func (g gossiped) Load(string) sched.Load { return sched.Load{} }
 
 func (g gossiped) Bring(ctx context.Context, id, image, name string) error {
-	return g.w.hosts[0].api.BringImage(ctx, id, image, name)
+	return g.w.host("id-n1").api.BringImage(ctx, id, image, name)
 }
 
 func (g gossiped) HasImage(ctx context.Context, id, ref string) bool {
-	return g.w.hosts[0].api.HasImage(ctx, id, ref)
+	return g.w.host("id-n1").api.HasImage(ctx, id, ref)
 }
 
 // fakeRaft is a log of one voter.
