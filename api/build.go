@@ -172,7 +172,7 @@ func (a *API) build(w http.ResponseWriter, c *call) {
 	}
 	defer a.closeBuild(c.Context(), owner)
 	seen := &seenStatus{ResponseWriter: duplex(w)}
-	a.here(seen, c)
+	a.here(seen, a.withBases(c))
 	if seen.status != http.StatusOK {
 		return
 	}
