@@ -159,7 +159,7 @@ func (a *API) push(w http.ResponseWriter, c *call) {
 func nothingToPush(w http.ResponseWriter, ref named.Named) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(streamformatter.FormatStatus("", "The push refers to repository [%s]", ref.Name()))
-	w.Write(streamformatter.FormatError(fmt.Errorf("An image does not exist locally with the tag: %s", named.FamiliarName(ref)))) //nolint:staticcheck // the engine's words
+	w.Write(streamformatter.FormatError(&statusError{http.StatusNotFound, "An image does not exist locally with the tag: " + named.FamiliarName(ref)}))
 }
 
 // headed begins the stream of a success with a line of the cluster's.
