@@ -91,6 +91,7 @@ type side struct {
 	host   *lab.Host
 	socket string // address of the engine, or of the agent
 	own    string // address of the agent's own engine
+	other  string // address of another node of the same cluster, or the engine again
 }
 
 // sides returns the plain engine and the cluster, or another plain engine.
@@ -115,7 +116,7 @@ func raise(t *testing.T) [2]side {
 	}
 	a, b := shared.Host(plain), shared.Host(entry)
 	if *twin {
-		return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Engine()}}
+		return [2]side{{host: a, socket: a.Engine(), other: a.Engine()}, {host: b, socket: b.Engine(), other: b.Engine()}}
 	}
 	first := shared.Host(founder)
 	first.StartAgent(t)
@@ -127,7 +128,10 @@ func raise(t *testing.T) [2]side {
 	for _, i := range []int{entry, third} {
 		shared.Host(i).StartAgent(t, "--join", strings.TrimSpace(string(address)), "--token", token)
 	}
-	return [2]side{{host: a, socket: a.Engine()}, {host: b, socket: b.Agent(), own: b.Engine()}}
+	return [2]side{
+		{host: a, socket: a.Engine(), other: a.Engine()},
+		{host: b, socket: b.Agent(), own: b.Engine(), other: shared.Host(third).Agent()},
+	}
 }
 
 // faulty is what no agent may ever write.

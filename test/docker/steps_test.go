@@ -55,7 +55,7 @@ func shell(ctx context.Context, s side, script, dir string, env ...string) ([]st
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := append([]string{"env", "-C", work, "DOCKER_HOST=" + s.socket, "DOCKER_CONFIG=" + dir, "ENTRY=" + s.own,
+	args := append([]string{"env", "-C", work, "DOCKER_HOST=" + s.socket, "DOCKER_CONFIG=" + dir, "ENTRY=" + s.own, "OTHER=" + s.other,
 		"OUT=" + out, "ERR=" + fault, "LANG=C", "TZ=UTC"}, env...)
 	cmd := s.host.Command(ctx, append(args, "bash", "-c", prelude)...)
 	in, err := cmd.StdinPipe()

@@ -49,6 +49,11 @@ func started(name string, do func() (*testcontainers.DockerContainer, error)) *t
 	return c
 }
 
+// end removes a container without waiting for it to end by itself.
+func end(c testcontainers.Container) error {
+	return testcontainers.TerminateContainer(c, testcontainers.StopTimeout(0))
+}
+
 // serve answers every connection to a port with one word.
 func serve(word, port string) []string {
 	return []string{"sh", "-c", "echo serving; while true; do echo " + word + " | nc -l -p " + port + "; done"}
@@ -62,7 +67,7 @@ func main() {
 	waits(ctx)
 	inside(ctx)
 	networks(ctx)
-	done("hold gone", func() error { return testcontainers.TerminateContainer(holder) })
+	done("hold gone", func() error { return end(holder) })
 }
 
 // holder leaves no room on the node that is asked, if there are others.
@@ -103,7 +108,7 @@ func served(ctx context.Context) {
 	if c == nil {
 		return
 	}
-	defer done("terminate", func() error { return testcontainers.TerminateContainer(c) })
+	defer done("terminate", func() error { return end(c) })
 	step("host", func() (string, error) { return c.Host(ctx) })
 	step("dial", func() (string, error) { return dial(ctx, c, "80/tcp") })
 	step("state", func() (any, error) {
@@ -135,7 +140,7 @@ func served(ctx context.Context) {
 func waits(ctx context.Context) {
 	run := func(name string, more ...testcontainers.ContainerCustomizer) {
 		c := started(name, func() (*testcontainers.DockerContainer, error) { return testcontainers.Run(ctx, "busybox", more...) })
-		done(name+": terminate", func() error { return testcontainers.TerminateContainer(c) })
+		done(name+": terminate", func() error { return end(c) })
 	}
 	run("waits for its end", testcontainers.WithCmd("sh", "-c", "exit 0"), testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(20*time.Second)))
 	run("waits for a command", testcontainers.WithCmd("sleep", "1000"), testcontainers.WithWaitStrategy(wait.ForExec([]string{"true"})))
@@ -160,7 +165,7 @@ func inside(ctx context.Context) {
 	if c == nil {
 		return
 	}
-	defer done("inside: terminate", func() error { return testcontainers.TerminateContainer(c) })
+	defer done("inside: terminate", func() error { return end(c) })
 	step("exec", func() (any, error) {
 		code, out, err := c.Exec(ctx, []string{"sh", "-c", "echo $A; echo err >&2; exit 4"}, exec.Multiplexed())
 		if err != nil {
@@ -206,12 +211,12 @@ func networks(ctx context.Context) {
 	server := started("server", func() (*testcontainers.DockerContainer, error) {
 		return testcontainers.Run(ctx, "busybox", testcontainers.WithCmd(serve("by name", "90")...), network.WithNetwork([]string{"server"}, n))
 	})
-	defer done("server: terminate", func() error { return testcontainers.TerminateContainer(server) })
+	defer done("server: terminate", func() error { return end(server) })
 	step("client", func() (string, error) {
 		c, err := testcontainers.Run(ctx, "busybox", network.WithNetwork(nil, n),
 			testcontainers.WithCmd("sh", "-c", "until busybox nc -w 1 server 90 | busybox grep name; do sleep 0.1; done"),
 			testcontainers.WithWaitStrategy(wait.ForExit().WithExitTimeout(20*time.Second)))
-		defer testcontainers.TerminateContainer(c)
+		defer end(c)
 		if err != nil {
 			return "", err
 		}
