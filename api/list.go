@@ -30,7 +30,14 @@ type extra struct {
 type containerRow struct {
 	row
 	id      string
-	created int64
+	created int64 // second
+	stamp   int64 // nanosecond of the placement, which orders those of one second
+}
+
+// newestFirst orders rows as an engine does. What no placement tells apart stays as its
+// host has it.
+func newestFirst(x, y containerRow) int {
+	return cmp.Or(cmp.Compare(y.created, x.created), cmp.Compare(y.stamp, x.stamp))
 }
 
 // listContainers merges the hosts' own lists. Hosts that do not answer stand
@@ -66,9 +73,7 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 		}
 		rows = append(rows, a.ofAges(c.Context(), one.id, list, ages)...)
 	}
-	slices.SortFunc(rows, func(x, y containerRow) int {
-		return cmp.Or(cmp.Compare(y.created, x.created), cmp.Compare(x.id, y.id))
-	})
+	slices.SortStableFunc(rows, newestFirst)
 	if limit > 0 {
 		rows = rows[:min(limit, len(rows))]
 	}
@@ -122,6 +127,7 @@ func present(r row, on host, placed map[string]*ledger.Placement, held map[strin
 	json.Unmarshal(r["Created"], &done.created)
 	x := extra{Node: on.name}
 	if p := placed[done.id]; p != nil {
+		done.stamp = p.Created.UnixNano()
 		x.Type, x.Owner, x.Ports = typeWords(&p.Grant, p.Request.GPUs), p.Owner, portWords(&p.Grant)
 	} else if g := held[done.id]; g != nil {
 		x.Type, x.Ports = typeWords(g, nil), portWords(g)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -54,6 +55,22 @@ func TestListShowsTheContainersOfAllHostsNewestFirst(t *testing.T) {
 		}
 		wantList(t, "the newest", rowWords(w.hosts[1].ps("all=1&limit=1")), "four on n1")
 		wantList(t, "those that run", rowWords(w.hosts[1].ps("")))
+	})
+}
+
+func TestContainersOfOneSecondStandNewestFirst(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		var want []string
+		for i, name := range []string{"one", "two", "three", "four", "five", "six"} {
+			node := "n" + string('1'+rune(i%3))
+			w.hosts[0].create(name, on(node))
+			want = slices.Insert(want, 0, name+" on "+node)
+			time.Sleep(time.Millisecond)
+		}
+		for _, h := range w.hosts {
+			wantList(t, "rows", rowWords(h.ps("all=1")), want...)
+		}
+		wantList(t, "the newest", rowWords(w.hosts[1].ps("all=1&limit=1")), want[0])
 	})
 }
 

@@ -25,7 +25,7 @@ var rewrites = []rewrite{
 	{regexp.MustCompile(`\b[0-9a-f]{14}…`), `<id>…`},
 	{regexp.MustCompile(`\b(Less than a second|About an? (minute|hour)|[0-9]+ (second|minute|hour)s?)( ago)?`), `<a while>`},
 	{regexp.MustCompile(`\b(02:42|[0-9a-f]{2}:[0-9a-f]{2}):[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}\b`), `<mac>`},
-	{regexp.MustCompile(`\b(172\.(1[6-9]|2[0-9]|3[01])|192\.168)\.[0-9]+\.[0-9]+\b`), `<ip>`},
+	{regexp.MustCompile(`\b(172\.(1[6-9]|2[0-9]|3[01])|192\.168)\.[0-9]+\.[0-9]+\b(/(16|20)\b)?`), `<ip>`},
 	{regexp.MustCompile(`\b(2[5-9]|3[0-9]|4[0-9]|5[0-9]|6[0-9])[0-9]{3}->`), `<port>->`},
 	{regexp.MustCompile(`(0\.0\.0\.0|\[?::\]?|127\.0\.0\.1|\[?::1\]?):(2[5-9]|3[0-9]|4[0-9]|5[0-9]|6[0-9])[0-9]{3}\b`), `$1:<port>`},
 	{regexp.MustCompile(`\bh[1-4]\b`), `<host>`},
