@@ -181,8 +181,12 @@ func (a *agent) peerTransport() *http.Transport {
 		},
 		Protocols: protocols, DisableCompression: true,
 		MaxIdleConnsPerHost: 128, IdleConnTimeout: 90 * time.Second,
+		WriteBufferSize: peerBuffer, ReadBufferSize: peerBuffer,
 	}
 }
+
+// peerBuffer holds what a proxy passes on at once, in bytes, and so two records of TLS.
+const peerBuffer = 34 << 10
 
 // toNode sends requests to one node, whatever host they name.
 type toNode struct {

@@ -146,7 +146,7 @@ func TestEveryPortThatTheImageExposesIsPublished(t *testing.T) {
 // exposing has the host's Local answer one path so.
 func (h *agent) exposing(path, body string) {
 	local := h.api.local.proxy
-	h.api.local.proxy = forward(only{path, body, local.Transport}, "the Docker Engine", h.api.log)
+	h.api.local.proxy = forward(only{path, body, local.Transport}, "the Docker Engine", h.api.log, new(buffers))
 }
 
 type only struct {

@@ -24,7 +24,7 @@ func (a *API) send(w http.ResponseWriter, c *call, node, ref string) {
 		a.local.ServeHTTP(w, out)
 		return
 	}
-	forward(a.cfg.Peer(node), "host "+a.hosts.name(node), a.log).ServeHTTP(w, out)
+	forward(a.cfg.Peer(node), "host "+a.hosts.name(node), a.log, a.local.buffers).ServeHTTP(w, out)
 }
 
 // noForm has engines take the body for no form: to them, a form says more than

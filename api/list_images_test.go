@@ -114,7 +114,7 @@ func TestImagesAreFilteredAsOneHostsAre(t *testing.T) {
 func TestImageWithoutADateIsBeforeAll(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		local := w.hosts[0].api.local
-		local.proxy = forward(only{"/images/json", `[{"Id":"sha256:01","Created":0},{"Id":"sha256:02","Created":-62135596800}]`, local.proxy.Transport}, "the Docker Engine", w.hosts[0].api.log)
+		local.proxy = forward(only{"/images/json", `[{"Id":"sha256:01","Created":0},{"Id":"sha256:02","Created":-62135596800}]`, local.proxy.Transport}, "the Docker Engine", w.hosts[0].api.log, new(buffers))
 		for filter, want := range map[string]int{"": 2, `{"before":["busybox"]}`: 2, `{"since":["busybox"]}`: 0} {
 			if rows := w.hosts[0].images(filter); len(rows) != want {
 				t.Errorf("%s: got %+v", filter, rows)

@@ -194,7 +194,7 @@ func TestOwnEnginesAnswerThatBreaksOffIsAnError(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		h := w.hosts[0]
 		h.create("web", on("n1"))
-		h.api.local.proxy = forward(half{h.docker.RoundTripper()}, "the Docker Engine", h.api.log)
+		h.api.local.proxy = forward(half{h.docker.RoundTripper()}, "the Docker Engine", h.api.log, new(buffers))
 		wantList(t, "rows", rowWords(h.ps("all=1")), "web on n1, unreachable")
 		if body, err := h.api.hosts.get(w.Context(), h.id, "/_ping", nil); err == nil {
 			t.Errorf("half an answer is taken for a whole: %s", body)

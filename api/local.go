@@ -43,12 +43,15 @@ type Local struct {
 	engineImage  func(ctx context.Context, id string) string
 	clusterImage func(ctx context.Context, id string) string
 	proxy        *httputil.ReverseProxy
+	buffers      *buffers // of this node's proxies
 	ranges       func(ctx context.Context) (oldest, newest string, err error)
 	smi          func(ctx context.Context) (string, error)
 }
 
 func newLocal(cfg Config) *Local {
+	lent := new(buffers)
 	return &Local{
+		buffers:      lent,
 		self:         cfg.Self,
 		socket:       cfg.Socket,
 		node:         cfg.Node,
@@ -61,19 +64,23 @@ func newLocal(cfg Config) *Local {
 		clusterImage: cfg.ClusterImage,
 		ranges:       cfg.Engine.Versions,
 		smi:          cfg.SMI,
-		proxy:        forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger),
+		proxy:        forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger, lent),
 	}
 }
 
 // forward passes requests on as they are, with streams and hijacked connections.
-func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.ReverseProxy {
+func forward(to http.RoundTripper, whom string, log *slog.Logger, lent *buffers) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport:     to,
 		FlushInterval: -1,
+		BufferPool:    lent,
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: "ddocker"})
 			r.Out.Host = "ddocker"
+			if bulky(r.Out.URL.Path) {
+				r.Out.Body = inBulk(r.Out.Body)
+			}
 		},
 		ModifyResponse: func(r *http.Response) error {
 			if r.StatusCode == http.StatusSwitchingProtocols {
@@ -84,6 +91,9 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger) *httputil.Reve
 			}
 			if s, ok := r.Request.Context().Value(streamKey{}).(*stream); ok {
 				s.watch(r)
+			}
+			if bulky(r.Request.URL.Path) {
+				r.Body = inBulk(r.Body)
 			}
 			return nil
 		},

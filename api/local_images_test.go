@@ -56,7 +56,7 @@ func TestListSpeaksOfImagesByTheClustersIDs(t *testing.T) {
 			}
 			return id
 		}
-		local.proxy = forward(only{"/images/json", `[{"Id":"` + own + `","RepoTags":["busybox:latest"],"Created":1}]`, local.proxy.Transport}, "the Docker Engine", w.hosts[1].api.log)
+		local.proxy = forward(only{"/images/json", `[{"Id":"` + own + `","RepoTags":["busybox:latest"],"Created":1}]`, local.proxy.Transport}, "the Docker Engine", w.hosts[1].api.log, new(buffers))
 		wantList(t, "rows", imageWords(w.hosts[0].images("")), "busybox:latest on n1,n2")
 	})
 }

@@ -263,7 +263,7 @@ func TestNoFormGetsToTheEngine(t *testing.T) {
 		h := w.hosts[0]
 		seen := &forms{to: h.api.local.engine}
 		h.api.local.engine = seen
-		h.api.local.proxy = forward(seen, "the Docker Engine", h.api.log)
+		h.api.local.proxy = forward(seen, "the Docker Engine", h.api.log, new(buffers))
 		digest := "sha256:" + strings.Repeat("a", 64)
 		for query, kind := range map[string]string{
 			"create?fromImage=alpine&tag=3":         "",

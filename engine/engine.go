@@ -38,6 +38,7 @@ const (
 	changeTimeout = 2 * time.Minute  // a removal waits for the container to die
 	idleTimeout   = 90 * time.Second
 	writeBuffer   = 128 << 10 // bytes
+	readBuffer    = 32 << 10  // bytes
 	maxIdle       = 32
 )
 
@@ -92,6 +93,7 @@ func New(cfg Config) (*Engine, error) {
 		Protocols:           http1(),
 		DisableCompression:  true,
 		WriteBufferSize:     writeBuffer, // archives go in by it
+		ReadBufferSize:      readBuffer,  // and come out
 		MaxIdleConns:        maxIdle,
 		MaxIdleConnsPerHost: maxIdle,
 		IdleConnTimeout:     idleTimeout,
