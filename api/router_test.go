@@ -41,7 +41,7 @@ func beforeWire(e *wire) *API {
 	a := &API{cfg: Config{Self: "n1"}, log: quiet, table: routes()}
 	a.local = &Local{
 		node:        forgetful{},
-		proxy:       forward(e, "the engine", quiet),
+		proxy:       forward(e, "the engine", quiet, new(buffers)),
 		engineImage: func(_ context.Context, id string) string { return id },
 		ranges:      func(context.Context) (string, string, error) { return "1.24", "1.41", nil },
 	}
