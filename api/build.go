@@ -244,10 +244,13 @@ type seenStatus struct {
 	status int
 }
 
-// WriteHeader notes the status. More may follow than the engine sends.
+// WriteHeader notes the status. More may follow than the engine sends, but for its
+// refusals: docker-py knows them by their length.
 func (s *seenStatus) WriteHeader(status int) {
 	s.status = status
-	s.Header().Del("Content-Length")
+	if status == http.StatusOK {
+		s.Header().Del("Content-Length")
+	}
 	s.ResponseWriter.WriteHeader(status)
 }
 

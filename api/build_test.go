@@ -44,6 +44,23 @@ func (h *agent) build(query, dockerfile string) string {
 	return fmt.Sprint(resp.StatusCode, " ", string(text))
 }
 
+func TestARefusedBuildHasALength(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		req := httptest.NewRequestWithContext(w.Context(), post, "http://ddocker/v1.41/build", strings.NewReader(buildContext("NONSENSE")))
+		req.RequestURI = ""
+		req.Header.Set("Content-Type", "application/x-tar")
+		resp, err := h.client.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest || resp.ContentLength <= 0 {
+			t.Errorf("got %d with length %d", resp.StatusCode, resp.ContentLength)
+		}
+	})
+}
+
 // imageNamed returns what the ledger has by the name.
 func (w *world) imageNamed(name string) (i ledger.Image) {
 	w.hosts[0].replica.View(func(l *ledger.Ledger) {
