@@ -156,7 +156,6 @@ e = api.exec_create("cc", ["sh", "-c", "exit 5"])["Id"]
 step("exec inspect before", lambda: {k: v for k, v in api.exec_inspect(e).items() if k not in ("ID", "ContainerID")})
 step("exec start", lambda: api.exec_start(e))
 step("exec inspect after", lambda: (api.exec_inspect(e)["ExitCode"], api.exec_inspect(e)["Running"]))
-step("exec resize", lambda: api.exec_resize(e, 10, 20))
 
 
 def spoken():
