@@ -191,7 +191,6 @@ step("logs tail", lambda: a.logs(stderr=False, tail=2, timestamps=True))
 step("logs since", lambda: a.logs(since=int(time.time()) + 100))
 step("logs stream", lambda: list(a.logs(stderr=False, stream=True, follow=True)))
 step("logs nothing", lambda: api.logs("aa", stdout=False, stderr=False))
-step("attach logs", lambda: a.attach(stdout=True, stderr=False, logs=True))
 step("remove", a.remove)
 step("remove again", a.remove)
 
