@@ -133,8 +133,8 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 	if w.HostConfig.PublishAllPorts {
 		w.expose(a.imageExposes(c.Context(), w.Image))
 	}
-	o.reserve.Replaces = a.replaced(w, o.reserve.Name)
 	o.reserve.Image, o.reserve.Owner = w.Image, a.cfg.Caller(c.Request)
+	o.reserve.Replaces = a.replaced(w, o.reserve.Name, o.reserve.Owner)
 	if o.reserve.Type, o.reserve.Request, err = w.request(s); err != nil {
 		return nil, invalid("%s", err)
 	}

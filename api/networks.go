@@ -35,7 +35,7 @@ func (a *API) createNetwork(w http.ResponseWriter, c *call) {
 	}
 	var answer *record
 	if err == nil {
-		answer, err = a.createObject(c, ledger.Network, name, raw(body))
+		answer, err = a.createObject(c, ledger.Network, name, raw(withField(body, "CheckDuplicate", true))) // engines before 25 make two
 	}
 	if err != nil {
 		failWith(w, err)
@@ -247,13 +247,15 @@ func (a *API) connect(w http.ResponseWriter, c *call) {
 		return
 	}
 	ctx := context.WithoutCancel(c.Context())
-	id, err := a.attach(ctx, t)
+	p := t.container.Placement
+	added := p != nil && !slices.Contains(p.Networks, o.Name)
+	id, err := a.attach(ctx, t, added)
 	var answer *record
 	if err == nil {
 		answer, err = a.request(ctx, post, node, c.to(id), nil, raw(t.body))
 	}
-	if (err != nil || answer.status/100 != 2) && t.container.Placement != nil {
-		if _, fault := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: t.container.Placement.ID, Network: o.Name, Detach: true}}); fault != nil {
+	if added && answer != nil && answer.status/100 != 2 { // without an answer it may be connected
+		if _, fault := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: o.Name, Detach: true}}); fault != nil {
 			a.log.Warn("a container still counts as a user of a network", "container", t.container.Name, "network", o.Name, "err", fault)
 		}
 	}
@@ -280,12 +282,12 @@ func (a *API) reaches(t attachment) (err error) {
 	return err
 }
 
-// attach notes that the container uses the network, has its host make that if it must,
+// attach notes that the container uses the network, if that is to be added, has its host make that if it must,
 // and returns the engine's ID of it there.
-func (a *API) attach(ctx context.Context, t attachment) (id string, err error) {
+func (a *API) attach(ctx context.Context, t attachment, add bool) (id string, err error) {
 	name, node := t.network.obj.Name, t.container.Node
-	if p := t.container.Placement; p != nil {
-		if _, err := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: name}}); err != nil {
+	if add {
+		if _, err := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: t.container.Placement.ID, Network: name}}); err != nil {
 			return "", err
 		}
 	}
@@ -303,7 +305,8 @@ func (a *API) attach(ctx context.Context, t attachment) (id string, err error) {
 		return "", &statusError{answer.status, m.Message}
 	}
 	var is struct{ ID string }
-	return cmp.Or(is.ID, name), json.Unmarshal(answer.body.Bytes(), &is)
+	err = json.Unmarshal(answer.body.Bytes(), &is)
+	return cmp.Or(is.ID, name), err
 }
 
 // disconnect takes a container off a network.

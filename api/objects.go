@@ -21,6 +21,9 @@ import (
 // host.
 const changeTimeout = 2 * time.Minute
 
+// maxSpec bounds what every node keeps of a network or a volume, in bytes.
+const maxSpec = 64 << 10
+
 // predefined are the networks that every engine has.
 var predefined = []string{"bridge", "host", "none"}
 
@@ -63,11 +66,15 @@ func (a *API) lookUp(kind ledger.Kind, ref string) (f found, err error) {
 			err = refusal
 			return
 		}
-		if f.obj = o; o != nil {
-			f.node, f.id = o.Home, o.ID
-			if i, ok := o.Instance(o.Home); ok {
-				f.id = i.ID
-			}
+		if f.obj = o; o == nil {
+			return
+		}
+		f.node, f.id = o.Home, o.ID
+		if i, ok := o.Instance(o.Home); ok {
+			f.id = i.ID
+		}
+		if f.id == "" {
+			err = &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf("%s %s is being made on host %s: try again in a moment", kind, o.Name, l.Node(o.Home).Name)}
 		}
 	})
 	return f, err
@@ -166,11 +173,14 @@ func (c *call) versionedPath(path string) string {
 // the engine of the emptiest host makes it. The first container to use it may still
 // take it elsewhere.
 func (a *API) createObject(c *call, kind ledger.Kind, name string, body []byte) (*record, error) {
+	if len(body) > maxSpec {
+		return nil, invalid("the %s %s is described by %d bytes, and %d are the most", kind, name, len(body), maxSpec)
+	}
 	home := cmp.Or(a.projectHome(body), a.emptiest())
 	define := &ledger.Define{Kind: kind, Name: name, Owner: a.cfg.Caller(c.Request), Home: home, Spec: body}
 	// It is made to its end even if the client goes away meanwhile.
 	ctx := context.WithoutCancel(c.Context())
-	if _, err := a.decide(ctx, ledger.Command{Define: define}); err != nil {
+	if _, err := a.decide(ctx, ledger.Command{ID: newID(), Define: define}); err != nil {
 		return nil, err
 	}
 	answer, err := a.request(ctx, post, home, c.versionedPath(pathOf(kind, "create")), nil, body)

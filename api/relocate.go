@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -18,11 +20,13 @@ import (
 // beginning what all of it needs. Where the next one finds no room beside the others,
 // and none of them has run yet, they move together to a host that has room for all.
 
-// relocateTimeout bounds a relocation, settleEvery how often it looks whether the
-// creates of the group that are under way are done.
 const (
-	relocateTimeout = 2 * time.Minute
-	settleEvery     = 100 * time.Millisecond
+	// decideTimeout bounds the decision to move.
+	decideTimeout = 30 * time.Second
+	// settleEvery is how often it is looked whether the creates of the group that are
+	// under way are done, groupTimeout for how long: one may wait for its image.
+	settleEvery  = 100 * time.Millisecond
+	groupTimeout = 10 * time.Second
 )
 
 func isFull(err error) bool {
@@ -33,16 +37,17 @@ func isFull(err error) bool {
 // relocate moves the containers that hold an order where there is no room for it, and
 // says whether it did, so that it is worth another try.
 func (a *API) relocate(ctx context.Context, o *order) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relocateTimeout)
+	life := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(life, decideTimeout)
 	defer cancel()
+	group := a.settledGroup(ctx, o)
+	if len(group) == 0 {
+		return false
+	}
 	select {
 	case a.relocating <- struct{}{}:
 		defer func() { <-a.relocating }()
 	case <-ctx.Done():
-		return false
-	}
-	group := a.settledGroup(ctx, o)
-	if len(group) == 0 {
 		return false
 	}
 	bodies := make([][]byte, len(group))
@@ -57,27 +62,36 @@ func (a *API) relocate(ctx context.Context, o *order) bool {
 	for _, p := range group {
 		move.Placements = append(move.Placements, p.ID)
 	}
-	index, err := a.decide(ctx, ledger.Command{Move: move})
+	index, err := a.decide(ctx, ledger.Command{ID: newID(), Move: move})
 	if err != nil {
 		a.log.Debug("a project stays where it is", "err", err)
 		return false
 	}
+	var carrying sync.WaitGroup
 	for i, old := range group {
-		if err := a.carry(ctx, old, index, bodies[i]); err != nil {
-			a.log.Warn("a container of a project could not be moved with it", "container", old.Name, "err", err)
-		}
+		carrying.Go(func() {
+			if err := a.carry(life, old, index, bodies[i]); err != nil {
+				a.log.Warn("a container of a project could not be moved with it", "container", old.Name, "err", err)
+			}
+		})
 	}
+	carrying.Wait()
 	return true
 }
 
 // settledGroup returns the group that holds the order, when all of it is made.
 func (a *API) settledGroup(ctx context.Context, o *order) (group []*ledger.Placement) {
+	ctx, cancel := context.WithTimeout(ctx, groupTimeout)
+	defer cancel()
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for {
 		a.cfg.Log.View(func(l *ledger.Ledger) { group = l.Group(&o.reserve) })
 		if !slices.ContainsFunc(group, func(p *ledger.Placement) bool { return p.Container == "" }) {
 			return group
+		}
+		if !a.hosts.answers(group[0].Node) {
+			return nil
 		}
 		select {
 		case <-tick.C:
@@ -108,8 +122,10 @@ func (a *API) roomFor(group []*ledger.Placement, o *order) (nodes []string) {
 }
 
 // unstarted returns a body that makes the placement's container anew. It fails for one
-// that has ever run: what it has written would be lost.
+// that has ever run, or into which something was copied: that would be lost.
 func (a *API) unstarted(ctx context.Context, p *ledger.Placement) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
 	answer, err := a.request(ctx, get, p.Node, "/containers/"+p.Container+"/json", nil, nil)
 	if err != nil {
 		return nil, err
@@ -126,6 +142,10 @@ func (a *API) unstarted(ctx context.Context, p *ledger.Placement) ([]byte, error
 	if in.State.Status != "created" {
 		return nil, fmt.Errorf("container %s has run", p.Name)
 	}
+	dir, _ := text(in.Config, "WorkingDir") // which the engine makes
+	if err := a.untouched(ctx, p, dir); err != nil {
+		return nil, err
+	}
 	short := ledger.Short(p.Container)
 	if name, _ := text(in.Config, "Hostname"); name == short {
 		delete(in.Config, "Hostname") // the engine's own choice
@@ -140,12 +160,31 @@ func (a *API) unstarted(ctx context.Context, p *ledger.Placement) ([]byte, error
 	return raw(in.Config), nil
 }
 
+// untouched fails where a container has other files than its image, but for its working
+// directory.
+func (a *API) untouched(ctx context.Context, p *ledger.Placement, dir string) error {
+	answer, err := a.request(ctx, get, p.Node, "/containers/"+p.Container+"/changes", nil, nil)
+	if err != nil {
+		return err
+	}
+	var changes []struct{ Path string }
+	if err := json.Unmarshal(answer.body.Bytes(), &changes); err != nil || answer.status != http.StatusOK {
+		return fmt.Errorf("see what is in container %s: status %d", p.Name, answer.status)
+	}
+	for _, c := range changes {
+		if !strings.HasPrefix(path.Clean("/"+dir)+"/", strings.TrimSuffix(c.Path, "/")+"/") {
+			return fmt.Errorf("container %s has %s of its own", p.Name, c.Path)
+		}
+	}
+	return nil
+}
+
 // endpoint is what was asked of a container's place on a network, without what the
 // engine gave it.
 func endpoint(at row, short string) row {
 	asked := row{}
-	for _, key := range []string{"IPAMConfig", "Links", "DriverOpts", "GwPriority"} {
-		if at[key] != nil {
+	for _, key := range []string{"IPAMConfig", "Links", "DriverOpts", "GwPriority", "MacAddress"} {
+		if at[key] != nil && string(at[key]) != `""` {
 			asked[key] = at[key]
 		}
 	}
@@ -187,7 +226,15 @@ func (a *API) carry(ctx context.Context, old *ledger.Placement, index uint64, bo
 			a.log.Warn("a container that moved is not on one of its networks", "container", now.Name, "network", name, "err", err)
 		}
 	}
-	_, err = a.request(ctx, del, old.Node, "/containers/"+old.Container, map[string][]string{"v": {"1"}}, nil)
+	if _, err := a.unstarted(ctx, old); err != nil {
+		// Somebody was faster: what runs stays, as one made outside, and the new one goes.
+		_, fault := a.request(ctx, del, now.Node, "/containers/"+made.ID, nil, nil)
+		return errors.Join(err, fault)
+	}
+	gone, err := a.request(ctx, del, old.Node, "/containers/"+old.Container, map[string][]string{"v": {"1"}}, nil)
+	if err == nil && gone.status/100 != 2 && gone.status != http.StatusNotFound {
+		err = fmt.Errorf("remove it from host %s: status %d", a.hosts.name(old.Node), gone.status)
+	}
 	return err
 }
 

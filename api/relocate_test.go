@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"ddocker/consensus/ledger"
 )
 
 // service is a create as compose sends it.
@@ -66,6 +68,34 @@ func TestAProjectThatRunsStaysWhereItIs(t *testing.T) {
 		if got := w.placement("db").Node; got != "id-n1" {
 			t.Errorf("db is on %s", got)
 		}
+	})
+}
+
+func TestAContainerWithFilesOfItsOwnDoesNotMove(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.hosts[0].create("db", service("shop", ``))
+		w.hosts[1].want(http.StatusOK, "", put, "/containers/db/archive?path=/etc", string(contextOf(t, "app.conf", "x")))
+		w.busy("busy1", "n1", 3)
+		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+		w.hosts[0].want(http.StatusServiceUnavailable, "project shop is on host n1", post, "/containers/create?name=web", service("shop", twoCores))
+		if got := w.placement("db").Node; got != "id-n1" {
+			t.Errorf("db is on %s", got)
+		}
+	})
+}
+
+func TestAMoveToAHostThatCannotBeReachedLosesNothing(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.hosts[0].create("db", service("shop", ``))
+		p := w.placement("db")
+		w.propose(ledger.Command{Move: &ledger.Move{Placements: []string{p.ID}, Candidates: []string{"id-n3"}}})
+		if err := w.hosts[0].node.Abandon(w.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		wantList(t, "containers of the old host", w.hosts[0].has(), "db")
+		w.hosts[1].want(http.StatusNoContent, "", post, "/containers/db/start", "")
+		wantList(t, "hosts with the network", w.where("shop_default"), "id-n1")
 	})
 }
 

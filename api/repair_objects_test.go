@@ -57,7 +57,9 @@ func TestAContainerWhoseMoveBrokeOffIsStillThere(t *testing.T) {
 		p := w.placement("db")
 		other := map[string]string{"id-n1": "id-n2", "id-n2": "id-n1"}[p.Node]
 		w.propose(ledger.Command{Move: &ledger.Move{Placements: []string{p.ID}, Candidates: []string{other}}})
-		time.Sleep(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
+		w.hosts[0].want(http.StatusConflict, "still being created", get, "/containers/db/json", "")
+		time.Sleep(20 * time.Minute)
 		wantList(t, "containers of the old host", w.host(p.Node).has(), "db")
 		wantList(t, "containers of the new host", w.host(other).has())
 		w.hosts[0].want(http.StatusOK, p.Container, get, "/containers/db/json", "")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -137,19 +138,21 @@ func sameNames(names map[string]string) map[string]string {
 // the short ID of the old one, until that is gone.
 const labelReplace = "com.docker.compose.replace"
 
-// replaced returns the placement that a new container of compose's takes over.
-func (a *API) replaced(w *wish, name string) (placement string) {
-	short, _, ok := strings.Cut(name, "_")
-	if w.Labels[labelReplace] == "" || !ok || len(short) != shortID {
+// replaced returns the placement that a new container of compose's takes over: its
+// owner's own, of the same project, and the one that its name says.
+func (a *API) replaced(w *wish, name, owner string) (placement string) {
+	short, old, _ := strings.Cut(name, "_")
+	if w.Labels[labelReplace] == "" || !shortID.MatchString(short) {
 		return ""
 	}
 	a.cfg.Log.View(func(l *ledger.Ledger) {
-		if t, refusal := l.Resolve(short); refusal == nil && t.Placement != nil {
-			placement = t.Placement.ID
+		t, refusal := l.Resolve(old)
+		if p := t.Placement; refusal == nil && p != nil && strings.HasPrefix(p.Container, short) &&
+			p.Owner == owner && (p.Project == "" || p.Project == w.Labels[labelProject]) {
+			placement = p.ID
 		}
 	})
 	return placement
 }
 
-// shortID is the length of a short ID.
-const shortID = 12
+var shortID = regexp.MustCompile(`^[0-9a-f]{12}$`)

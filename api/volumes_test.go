@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -96,5 +97,22 @@ func TestAVolumeMadeWithAContainerIsKnownAtOnce(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		wantList(t, "volumes", w.hosts[0].volumes())
 		wantList(t, "things of "+node, w.host(node).own())
+	})
+}
+
+func TestAVolumeIsTiedToNoHostByAContainerThatCameToNothing(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		peer := w.hosts[0].api.cfg.Peer
+		w.hosts[0].api.cfg.Peer = func(id string) http.RoundTripper {
+			if id == "id-n2" {
+				return unplugged{}
+			}
+			return peer(id)
+		}
+		body := strings.Replace(withVolume("data"), `"HostConfig"`, `"Labels":{"ddocker.node":"n2"},"HostConfig"`, 1)
+		w.hosts[0].want(http.StatusServiceUnavailable, "cannot be reached", post, "/containers/create?name=db", body)
+		w.hosts[0].api.cfg.Peer = peer
+		w.hosts[0].create("db", strings.Replace(body, "n2", "n1", 1))
+		wantList(t, "hosts with the volume", w.where("data"), "id-n1")
 	})
 }

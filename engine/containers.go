@@ -24,6 +24,7 @@ type Container struct {
 	ImageID         string    // the engine's ID of the image it runs, whatever Image means by now
 	Created         time.Time // to the second
 	Running         bool      // paused and restarting ones run, too
+	Fresh           bool      // it was never started
 	Placement       string    // label LabelPlacement; empty when made outside the cluster
 	Labels          map[string]string
 	Cores           []int    // CPU ids it is pinned to, ascending; nil when it is not

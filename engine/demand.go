@@ -145,6 +145,8 @@ func describe(s container.Summary, d demand) Container {
 		}
 	}
 	switch s.State {
+	case container.StateCreated:
+		c.Fresh = true
 	case container.StateRunning, container.StatePaused:
 		c.Running, c.Ports = true, portsBound(s.Ports)
 	case container.StateRestarting: // between two runs its ports are free and soon its own again

@@ -10,9 +10,6 @@ import (
 	"ddocker/engine"
 )
 
-// statusConflict is Docker's for a name that is taken.
-const statusConflict = 409
-
 // furnish makes what a placement uses and this engine does not have yet: networks and
 // volumes of the cluster that were last on another host, or are nowhere yet.
 func (n *Node) furnish(p *ledger.Placement) error {
@@ -71,17 +68,25 @@ func (n *Node) Furnish(ctx context.Context, network string) error {
 }
 
 // make has the engine make the object, and tells the ledger. One of that name that is
-// there is taken for it: an earlier try may have made it.
+// there is taken for it, but not for the cluster's to remove: an earlier try may have
+// made it, or a person.
 func (n *Node) make(ctx context.Context, o *ledger.Object) error {
 	create, list := n.cfg.Engine.CreateNetwork, n.cfg.Engine.Networks
 	if o.Kind == ledger.Volume {
 		create, list = n.cfg.Engine.CreateVolume, n.cfg.Engine.Volumes
 	}
+	before, err := list(ctx)
+	if err != nil {
+		return err
+	}
+	if id := before[o.Name]; id != "" {
+		return n.tellMade(ctx, o, id, true)
+	}
 	status, reply, err := create(ctx, o.Spec)
 	switch {
 	case err != nil:
 		return fmt.Errorf("make %s %s on host %s: %w", o.Kind, o.Name, n.cfg.Name, err)
-	case status/100 != 2 && status != statusConflict:
+	case status/100 != 2:
 		var refused struct{ Message string }
 		json.Unmarshal(reply, &refused) // an empty message is told as such
 		return &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf("make %s %s on host %s: %s", o.Kind, o.Name, n.cfg.Name, refused.Message)}
@@ -90,11 +95,11 @@ func (n *Node) make(ctx context.Context, o *ledger.Object) error {
 	if err != nil {
 		return err
 	}
-	return n.tellMade(ctx, o, ids[o.Name])
+	return n.tellMade(ctx, o, ids[o.Name], false)
 }
 
-func (n *Node) tellMade(ctx context.Context, o *ledger.Object, id string) error {
-	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Made: &ledger.Made{Kind: o.Kind, Name: o.Name, Node: n.cfg.ID, ID: id}})
+func (n *Node) tellMade(ctx context.Context, o *ledger.Object, id string, found bool) error {
+	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Made: &ledger.Made{Kind: o.Kind, Name: o.Name, Node: n.cfg.ID, ID: id, Found: found}})
 	if err == nil && result.Refusal != nil {
 		err = result.Refusal
 	}
@@ -143,7 +148,8 @@ func (n *Node) settleObjects(ctx context.Context) error {
 // objectHere is an object that this node has, or should have.
 type objectHere struct {
 	*ledger.Object
-	used bool // by a container of this node
+	used     bool // by a container of this node
+	arriving bool // what moved away with it may still not come to do so
 }
 
 func (n *Node) objectsHere() (mine []objectHere, leftovers []ledger.Leftover) {
@@ -152,7 +158,7 @@ func (n *Node) objectsHere() (mine []objectHere, leftovers []ledger.Leftover) {
 		for _, kind := range []ledger.Kind{ledger.Network, ledger.Volume} {
 			for _, o := range l.Objects(kind) {
 				if _, ok := o.Instance(n.cfg.ID); ok || o.Home == n.cfg.ID {
-					mine = append(mine, objectHere{o, l.UsedOn(o, n.cfg.ID)})
+					mine = append(mine, objectHere{o, l.UsedOn(o, n.cfg.ID), l.Arriving(o)})
 				}
 			}
 		}
@@ -180,16 +186,16 @@ func (n *Node) settleObject(ctx context.Context, o objectHere, id string) error 
 	switch {
 	case known && id == "" || known && o.Kind == ledger.Network && id != here.ID:
 		return n.tellUnmade(ctx, o.Kind, o.Name, here.ID)
-	case known && o.Home != n.cfg.ID && !o.used:
+	case known && o.Home != n.cfg.ID && !o.used && !o.arriving && !here.Found:
 		// It went with its users to another host before any of them ran here.
-		if err := n.tellUnmade(ctx, o.Kind, o.Name, here.ID); err != nil {
-			return err
+		if err := n.discard(ctx, ledger.Leftover{Kind: o.Kind, Name: o.Name, Instance: here}); err != nil {
+			n.log.Debug("what is of no use here stays for now", "kind", o.Kind, "name", o.Name, "err", err)
 		}
-		return n.discard(ctx, ledger.Leftover{Kind: o.Kind, Name: o.Name, Instance: here})
+		return nil
 	case known:
 		return nil
 	case id != "":
-		return n.tellMade(ctx, o.Object, id)
+		return n.tellMade(ctx, o.Object, id, true)
 	}
 	first, waits := n.nameless[o.Index]
 	if !waits {
@@ -238,7 +244,7 @@ func (n *Node) noteVolumes(p *ledger.Placement) {
 	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
 	for _, o := range fresh {
-		if err := n.tellMade(ctx, o, o.Name); err != nil {
+		if err := n.tellMade(ctx, o, o.Name, false); err != nil {
 			n.log.Debug("volume is left to the next reconciliation", "volume", o.Name, "err", err)
 			n.Kick()
 		}
@@ -249,7 +255,7 @@ func (n *Node) noteVolumes(p *ledger.Placement) {
 func (n *Node) objectsUnsettled() bool {
 	mine, leftovers := n.objectsHere()
 	for _, o := range mine {
-		if _, here := o.Instance(n.cfg.ID); here && o.Home != n.cfg.ID && !o.used {
+		if i, here := o.Instance(n.cfg.ID); here && o.Home != n.cfg.ID && !o.used && !o.arriving && !i.Found {
 			return true
 		}
 	}

@@ -114,7 +114,7 @@ func (n *Node) tellSources(ctx context.Context, list []engine.Container, have *s
 			if p != nil && p.Node == n.cfg.ID && p.Container == c.ID && id != "" && id != p.ImageID {
 				steps = append(steps, step{
 					why: "image of a container is told", name: p.Name, placement: p.ID,
-					command: ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: c.ID, ImageID: id}},
+					command: ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Node: n.cfg.ID, Container: c.ID, ImageID: id}},
 				})
 			}
 		}

@@ -230,7 +230,7 @@ func (n *Node) confirm(p *ledger.Placement, container string) error {
 		}
 		return busy("image %s came to mean another on %s while the container was made", p.Image, n.cfg.Name)
 	}
-	confirm := &ledger.Confirm{Placement: p.ID, Container: container, ImageID: from}
+	confirm := &ledger.Confirm{Placement: p.ID, Node: n.cfg.ID, Container: container, ImageID: from}
 	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Confirm: confirm})
 	if err != nil {
 		n.log.Warn("container is made but not yet confirmed", "container", p.Name, "err", err)

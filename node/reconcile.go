@@ -79,9 +79,10 @@ func (n *Node) reconcile(ctx context.Context) error {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		list = slices.DeleteFunc(list, func(c engine.Container) bool {
 			p := l.Placement(c.Placement)
-			// What moved is removed here when it is there.
-			moved := p != nil && p.Node != n.cfg.ID && p.Container != "" && slices.Contains(p.Was, c.ID)
-			expired[c.Placement] = c.Placement != "" && (l.Expired(c.Placement) || moved)
+			expired[c.Placement] = c.Placement != "" && l.Expired(c.Placement)
+			// What moved is removed here when it is there, unless it has run here all the same.
+			expired[c.ID] = p != nil && p.Node != n.cfg.ID && p.Container != "" && c.Fresh &&
+				slices.ContainsFunc(p.Was, func(was ledger.Instance) bool { return was.ID == c.ID })
 			return p != nil && p.Node == n.cfg.ID && !known[p.ID] // placed since: another time
 		})
 	})
@@ -133,7 +134,7 @@ type step struct {
 // settle compares what the ledger placed on this node with what its engine has.
 // Open are the placements whose create is under way, fresh those whose container
 // may still land. Expired are the placements given up without a
-// container ever seen. It returns what to do, and the containers that are not
+// container ever seen, and containers that have moved. It returns what to do, and the containers that are not
 // the cluster's.
 func settle(placed []*ledger.Placement, list []engine.Container, open, fresh, expired map[string]bool) (steps []step, outsiders []engine.Container) {
 	byID := map[string]*ledger.Placement{}
@@ -148,7 +149,7 @@ func settle(placed []*ledger.Placement, list []engine.Container, open, fresh, ex
 		case p != nil && belongs(p, &c):
 			found[p.ID] = true
 			steps = append(steps, agree(p, &c, open[p.ID])...)
-		case expired[c.Placement] && !c.Running:
+		case (expired[c.Placement] || expired[c.ID]) && !c.Running:
 			steps = append(steps, step{why: "late container is removed", name: c.Name, placement: c.Placement, remove: c.ID})
 		default:
 			outsiders = append(outsiders, c)
@@ -163,7 +164,7 @@ func settle(placed []*ledger.Placement, list []engine.Container, open, fresh, ex
 		late := p.Container == "" && !labelled[p.ID] && len(p.Was) == 0
 		steps = append(steps, step{
 			why: "placement without a container is released", name: p.Name, placement: p.ID,
-			command: ledger.Command{Release: &ledger.Release{Placement: p.ID, Expired: late}},
+			command: ledger.Command{Release: &ledger.Release{Placement: p.ID, Node: p.Node, Expired: late}},
 		})
 	}
 	return steps, outsiders
@@ -186,7 +187,7 @@ func agree(p *ledger.Placement, c *engine.Container, open bool) []step {
 	case p.Container == "":
 		return []step{{
 			why: "container is confirmed", name: p.Name, placement: p.ID,
-			command: ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Container: c.ID}},
+			command: ledger.Command{Confirm: &ledger.Confirm{Placement: p.ID, Node: p.Node, Container: c.ID}},
 		}}
 	case p.Name != c.Name:
 		return []step{{
@@ -203,6 +204,8 @@ func agree(p *ledger.Placement, c *engine.Container, open bool) []step {
 const (
 	grace          = 30 * time.Second
 	inheritedGrace = 2 * time.Minute
+	// movedGrace is for what has moved here: its image may be long on its way.
+	movedGrace = 15 * time.Minute
 )
 
 // sighting is when this agent first saw a reservation without a container and
@@ -231,6 +234,9 @@ func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) (open, fre
 		wait := grace
 		if s.inherited {
 			wait = inheritedGrace
+		}
+		if len(p.Was) > 0 {
+			wait = movedGrace
 		}
 		fresh[p.ID] = now.Sub(s.at) < wait
 	}

@@ -11,7 +11,7 @@ import (
 func (n *Node) release(placement string) {
 	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
-	_, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement}})
+	_, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement, Node: n.cfg.ID}})
 	if err == nil {
 		err = n.cfg.Log.Wait(ctx, index)
 	}
@@ -31,7 +31,7 @@ func (n *Node) Removed(ctx context.Context, container string) error {
 	if p == nil {
 		return n.forgetOutsider(ctx, container)
 	}
-	_, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: p.ID}})
+	_, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: p.ID, Node: n.cfg.ID}})
 	if err != nil {
 		n.Kick()
 		return fmt.Errorf("release what %s held: %w", p.Name, err)

@@ -126,6 +126,9 @@ type Reserve struct {
 // Confirm records that a placement's container exists. It is sent by the holder.
 type Confirm struct {
 	Placement string `json:"placement"`
+	// Node is the holder; a placement that has moved elsewhere is not meant. Empty: the
+	// placement wherever it is.
+	Node      string `json:"node,omitempty"`
 	Container string `json:"container"` // the engine's full ID
 	// ImageID is the image that it was made from; empty: what the placement says.
 	ImageID string `json:"imageID,omitempty"`
@@ -135,6 +138,8 @@ type Confirm struct {
 // no error.
 type Release struct {
 	Placement string `json:"placement"`
+	// Node is as in Confirm: where the placement is elsewhere, nothing is released.
+	Node string `json:"node,omitempty"`
 	// Expired says that no container was ever seen. The ledger then remembers the
 	// placement for a while, so that a create that lands late is told from
 	// somebody's container.

@@ -18,6 +18,8 @@ type Made struct {
 	Name string `json:"name"`
 	Node string `json:"node"`
 	ID   string `json:"id"`
+	// Found says that it was there already.
+	Found bool `json:"found,omitempty"`
 }
 
 // Unmade records that a node's engine has the object no more. An object that no

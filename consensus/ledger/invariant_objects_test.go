@@ -65,7 +65,7 @@ func drawObjectCommand(t *rapid.T) Command {
 	case 0:
 		return Command{Define: &Define{Kind: kind, Name: name, Home: node}}
 	case 1:
-		return Command{Made: &Made{kind, name, node, id}}
+		return Command{Made: &Made{Kind: kind, Name: name, Node: node, ID: id, Found: rapid.Bool().Draw(t, "found")}}
 	case 2:
 		return Command{Unmade: &Unmade{kind, name, node, id}}
 	case 3:

@@ -181,7 +181,7 @@ func FuzzApply(f *testing.F) {
 		{NameImage: &NameImage{Claim: "c", Image: Image{Name: "making:1", ID: "sha256:e1", Node: "n1", Layers: []Layer{{"sha256:l1", 3}}}}},
 		{Merge: &Merge{Node: "n2", Images: []Image{{Name: "debian:12", ID: "sha256:d1"}}}},
 		{Unname: &Unname{Name: "debian:12", ID: "sha256:d1", Force: true}}, {Evict: &Evict{Node: "n2", ID: "sha256:d1"}},
-		{Define: &Define{Kind: Network, Name: "net", Home: "n1"}}, {Made: &Made{Network, "front", "n2", "e2"}}, {Unmade: &Unmade{Network, "front", "n1", "e1"}},
+		{Define: &Define{Kind: Network, Name: "net", Home: "n1"}}, {Made: &Made{Kind: Network, Name: "front", Node: "n2", ID: "e2"}}, {Unmade: &Unmade{Network, "front", "n1", "e1"}},
 		{Undefine: &Undefine{Kind: Network, Name: "front", ID: "e1"}}, {Attach: &Attach{Placement: "p1", Network: "front"}}, {Move: &Move{Placements: []string{"p1"}, Candidates: []string{"n2"}}},
 		{Observe: &Observe{Node: "n2", Seen: 3, Images: []Holding{has("sha256:f1", "debian:12")}}},
 	} {

@@ -77,8 +77,9 @@ type Placement struct {
 	Replaces string `json:"replaces,omitempty"`
 	// Apart says that its host was asked for by name: its networks may be elsewhere.
 	Apart bool `json:"apart,omitempty"`
-	// Was are the containers that it had on other hosts before it was moved.
-	Was []string `json:"was,omitempty"`
+	// Was are the containers that it had on other hosts before it was moved, by node;
+	// oldest first.
+	Was []Instance `json:"was,omitempty"`
 }
 
 // New returns an empty ledger with the default settings.

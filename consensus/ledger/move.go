@@ -94,7 +94,7 @@ func (l *Ledger) carry(old *Placement, to *Node, g sched.Grant) {
 	p := *old
 	p.Node, p.Grant, p.Container = to.Node, g, ""
 	if old.Container != "" {
-		p.Was = append(append([]string{}, old.Was...), old.Container)
+		p.Was = append(slices.Clone(old.Was), Instance{Node: old.Node, ID: old.Container})
 	}
 	l.uses.add(old, -1)
 	n := l.nodes[old.Node]

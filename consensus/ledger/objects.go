@@ -46,6 +46,9 @@ type Object struct {
 type Instance struct {
 	Node string `json:"node"`
 	ID   string `json:"id"` // the engine's own
+	// Found says that it was there when it was to be made: maybe somebody else's, it is
+	// not removed unasked.
+	Found bool `json:"found,omitempty"`
 }
 
 // Leftover is an instance of an object that has ended, which its node has yet to
@@ -101,6 +104,9 @@ func (l *Ledger) define(c *Define, at time.Time) Result {
 	if o := l.objects[key]; o != nil {
 		return refuse(Conflict, "%s with name %s already exists on host %s", c.Kind, c.Name, l.nodeName(o.Home))
 	}
+	if n := l.uses.count(key); n > 0 {
+		return refuse(Conflict, "%s %s was removed while %d containers use it: remove those first", c.Kind, c.Name, n)
+	}
 	if len(l.objects) >= maxObjects {
 		return refuse(Conflict, "the cluster has %d networks and volumes already: remove some", maxObjects)
 	}
@@ -115,7 +121,10 @@ func (l *Ledger) made(c *Made) Result {
 	if o == nil || l.nodes[c.Node] == nil || c.ID == "" {
 		return refuse(Unknown, "%s %s was removed meanwhile", c.Kind, c.Name)
 	}
-	o = o.with(Instance{c.Node, c.ID})
+	l.leftovers = slices.DeleteFunc(slices.Clone(l.leftovers), func(f Leftover) bool {
+		return f.Kind == c.Kind && f.Name == c.Name && f.Node == c.Node // it is this one's now
+	})
+	o = o.with(Instance{c.Node, c.ID, c.Found})
 	o.ID = cmp.Or(o.ID, c.ID)
 	l.objects[key] = o
 	return Result{Object: o}
@@ -123,7 +132,7 @@ func (l *Ledger) made(c *Made) Result {
 
 func (l *Ledger) unmade(c *Unmade) Result {
 	gone := func(f Leftover) bool {
-		return f.Kind == c.Kind && f.Name == c.Name && f.Instance == Instance{c.Node, c.ID}
+		return f.Kind == c.Kind && f.Name == c.Name && f.Node == c.Node && f.ID == c.ID
 	}
 	l.leftovers = slices.DeleteFunc(slices.Clone(l.leftovers), gone)
 	key := thing{c.Kind, c.Name}
@@ -148,7 +157,7 @@ func (l *Ledger) undefine(c *Undefine) Result {
 		return refuse(Unknown, "No such %s: %s", c.Kind, c.Name)
 	}
 	for _, i := range o.On {
-		if !slices.Contains(c.Done, i.Node) {
+		if !slices.Contains(c.Done, i.Node) && !i.Found {
 			l.leftovers = append(slices.Clone(l.leftovers), Leftover{c.Kind, c.Name, i})
 		}
 	}
@@ -161,11 +170,18 @@ func (l *Ledger) attach(c *Attach) Result {
 	if old == nil {
 		return refuse(Unknown, "placement %s has been released", c.Placement)
 	}
+	key := thing{Network, c.Network}
+	if o := l.objects[key]; o != nil && !c.Detach && !old.Apart {
+		if at := l.anchor(o); at != "" && at != old.Node {
+			return refuse(Conflict, "container %s is on host %s, and network %s on host %s: a network does not reach from one host to another",
+				old.Name, l.nodeName(old.Node), c.Network, l.nodeName(at))
+		}
+	}
 	p := *old
 	p.Networks = slices.DeleteFunc(slices.Clone(old.Networks), func(n string) bool { return n == c.Network })
 	if !c.Detach {
 		p.Networks = append(p.Networks, c.Network)
-		l.settleOn(thing{Network, c.Network}, p.Node)
+		l.settleOn(key, p.Node)
 	}
 	l.uses.add(old, -1)
 	l.uses.add(&p, 1)
@@ -211,6 +227,31 @@ func thingsOf(networks, volumes []string, project string) (keys []thing) {
 		keys = append(keys, thing{Volume, v})
 	}
 	return keys
+}
+
+// unsettle takes back what a placement did to what it uses, if it comes to no
+// container: its volumes have no data for its sake, and what moved with it to another
+// host is back on the old one.
+func (l *Ledger) unsettle(p *Placement) {
+	if p.Container != "" {
+		return
+	}
+	for _, key := range p.things() {
+		o := l.objects[key]
+		if o == nil {
+			continue
+		}
+		n := *o
+		if len(p.Was) == 0 {
+			n.Users = max(0, n.Users-1)
+		} else if o.Home == p.Node && l.uses.count(key) == 0 {
+			n.Home = p.Was[len(p.Was)-1].Node
+		}
+		l.objects[key] = &n
+		if key.kind == Volume && n.Users == 0 && len(n.Spec) == 0 && len(n.On) == 0 && l.uses.count(key) == 0 {
+			delete(l.objects, key) // it was to be made with the container
+		}
+	}
 }
 
 // endProject ends a project with its last placement.

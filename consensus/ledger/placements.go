@@ -102,8 +102,8 @@ func (l *Ledger) hold(n *Node, p *Placement) {
 	l.placements[p.ID] = p
 	l.names[p.Name] = p.ID
 	l.containers[p.Container] = p.ID
-	for _, id := range p.Was {
-		l.containers[id] = p.ID
+	for _, old := range p.Was {
+		l.containers[old.ID] = p.ID
 	}
 	l.uses.add(p, 1)
 	l.publish(p)
@@ -150,6 +150,9 @@ func (l *Ledger) confirm(c *Confirm) Result {
 	if old == nil {
 		return refuse(Unknown, "placement %s has been released", c.Placement)
 	}
+	if c.Node != "" && c.Node != old.Node {
+		return refuse(Unknown, "placement %s has moved to another host", c.Placement)
+	}
 	p := *old
 	p.Container, p.ImageID = c.Container, cmp.Or(c.ImageID, p.ImageID)
 	return l.replace(&p)
@@ -174,24 +177,30 @@ func (l *Ledger) rename(c *Rename) Result {
 }
 
 func (l *Ledger) release(c *Release) Result {
+	moved := false
 	if p := l.placements[c.Placement]; p != nil {
+		if c.Node != "" && c.Node != p.Node {
+			return Result{} // it has moved since
+		}
 		if c.Expired && p.Container != "" {
 			return refuse(Conflict, "placement %s has its container %s after all", c.Placement, p.Container)
 		}
+		moved = len(p.Was) > 0 // what it had on another host is no late arrival
 		delete(l.placements, p.ID)
 		delete(l.names, p.Name)
 		delete(l.containers, p.Container)
-		for _, id := range p.Was {
-			delete(l.containers, id)
+		for _, old := range p.Was {
+			delete(l.containers, old.ID)
 		}
 		l.uses.add(p, -1)
+		l.unsettle(p)
 		l.endProject(p)
 		n := l.nodes[p.Node]
 		delete(n.held, p.ID)
 		l.put(n)
 		l.publish(p)
 	}
-	if c.Expired && !slices.Contains(l.expired, c.Placement) {
+	if c.Expired && !moved && !slices.Contains(l.expired, c.Placement) {
 		l.expired = newest(append(l.expired, c.Placement))
 	}
 	return Result{}

@@ -17,8 +17,8 @@ import (
 //	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
 //	observe NODE [closed=WORD] [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
 //	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [replaces=PLACEMENT] [apart]
-//	confirm PLACEMENT CONTAINER [from=IMAGE]
-//	release PLACEMENT [expired]
+//	confirm PLACEMENT CONTAINER [from=IMAGE] [on=NODE]
+//	release PLACEMENT [expired] [on=NODE]
 //	rename PLACEMENT NAME
 //	limit PLACEMENT [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [pin=LIST] [keep]
 //	configure [buffer=CORES:MEMORY] [start=PORT] [replicas=N] [disk=PERCENT]
@@ -31,7 +31,7 @@ import (
 //	unname NAME IMAGE [force]
 //	evict NODE IMAGE
 //	define KIND NAME home=NODE [owner=WORD]
-//	made KIND NAME ID on=NODE
+//	made KIND NAME ID on=NODE [found]
 //	unmade KIND NAME ID on=NODE
 //	undefine KIND NAME ID [done=NODE]…
 //	attach PLACEMENT NETWORK [detach]
@@ -152,9 +152,9 @@ func (a args) command(verb string) Command {
 			c.Reserve.Image, c.Reserve.ImageID = a.key("from")[:at], imageID(a.key("from")[at+1:])
 		}
 	case "confirm":
-		c.Confirm = &Confirm{a.word(0), a.word(1), imageID(a.key("from"))}
+		c.Confirm = &Confirm{Placement: a.word(0), Container: a.word(1), ImageID: imageID(a.key("from")), Node: a.key("on")}
 	case "release":
-		c.Release = &Release{a.word(0), a.has("expired")}
+		c.Release = &Release{Placement: a.word(0), Expired: a.has("expired"), Node: a.key("on")}
 	case "rename":
 		c.Rename = &Rename{a.word(0), a.word(1)}
 	case "limit":

@@ -131,11 +131,16 @@ func (l *Ledger) Resolve(ref string) (Target, *Refusal) {
 		return l.single(ref, named)
 	}
 	for t := range l.targets(only) {
-		if strings.HasPrefix(t.Container, ref) {
+		if strings.HasPrefix(t.Container, ref) || t.was(ref) {
 			prefixed = append(prefixed, t)
 		}
 	}
 	return l.single(ref, prefixed)
+}
+
+// was says whether the container had an ID with that prefix before it was moved.
+func (t Target) was(prefix string) bool {
+	return t.Placement != nil && slices.ContainsFunc(t.Placement.Was, func(i Instance) bool { return strings.HasPrefix(i.ID, prefix) })
 }
 
 func (l *Ledger) single(ref string, found []Target) (Target, *Refusal) {
@@ -179,6 +184,9 @@ func (l *Ledger) outsiders(node string) iter.Seq[Target] {
 			}
 			for i := range n.Observed.Containers {
 				o := &n.Observed.Containers[i]
+				if p := l.placements[l.containers[o.ID]]; p != nil && p.Container != o.ID {
+					continue // it has moved, and is removed when it has come
+				}
 				if !yield(Target{n.Node, o.ID, o.Name, nil}) {
 					return
 				}

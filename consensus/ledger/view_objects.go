@@ -104,6 +104,12 @@ func (l *Ledger) UsersOf(o *Object) (list []*Placement) {
 	return list
 }
 
+// Arriving says whether a placement that uses the object has moved to its home and has
+// no container there yet: it may still not come to that.
+func (l *Ledger) Arriving(o *Object) bool {
+	return slices.ContainsFunc(l.UsersOf(o), func(p *Placement) bool { return p.Container == "" && len(p.Was) > 0 })
+}
+
 // UsedOn says whether a placement on the node uses the object.
 func (l *Ledger) UsedOn(o *Object, node string) bool { return l.uses[o.key()][node] > 0 }
 

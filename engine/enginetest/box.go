@@ -29,6 +29,7 @@ type box struct {
 	held               []hostPort // the keys of its bindings in Twin.bound
 	out                []byte     // what it wrote, in stdcopy's frames unless it has a tty
 	execs              []string
+	written            []string        // paths of files that were copied into it
 	on                 map[string]bool // networks, by ID
 	uses               map[string]bool // volumes, by name
 	untilExit, untilRm []chan int      // whom to tell the exit code; each takes one value

@@ -1,6 +1,9 @@
 package enginetest_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"io"
 	"slices"
 
 	"github.com/containerd/errdefs"
@@ -19,6 +22,7 @@ func objectBehaviours() []behaviour {
 		{"a container may be connected later", networkConnect},
 		{"a volume that exists is created again in peace", volumeLife},
 		{"a volume that a container uses stays", volumeInUse},
+		{"a new container has the files that were copied into it and no others", copiedFiles},
 	}
 }
 
@@ -132,5 +136,22 @@ func volumeInUse(l lab) {
 	}
 	if err := l.VolumeRemove(l.ctx, name, false); err != nil {
 		l.t.Error(err)
+	}
+}
+
+func copiedFiles(l lab) {
+	id := l.create(l.name("a"), container.Config{}, container.HostConfig{})
+	if changes, err := l.ContainerDiff(l.ctx, id); err != nil || len(changes) > 0 {
+		l.t.Errorf("a new container has %v of its own, %v", changes, err)
+	}
+	var b bytes.Buffer
+	out := tar.NewWriter(&b)
+	l.must(out.WriteHeader(&tar.Header{Name: "note", Mode: 0o644, Size: 2}))
+	io.WriteString(out, "hi")
+	l.must(out.Close())
+	l.must(l.CopyToContainer(l.ctx, id, "/", &b, container.CopyToContainerOptions{}))
+	changes, err := l.ContainerDiff(l.ctx, id)
+	if err != nil || !slices.ContainsFunc(changes, func(c container.FilesystemChange) bool { return c.Path == "/note" }) {
+		l.t.Errorf("it has %v of its own, %v", changes, err)
 	}
 }

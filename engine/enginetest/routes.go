@@ -43,6 +43,8 @@ func (t *Twin) routes() *http.ServeMux {
 		{"POST /containers/{id}/kill", Stop, t.with(t.killBox)},
 		{"POST /containers/{id}/rename", Rename, t.with(t.rename)},
 		{"POST /containers/{id}/update", Update, t.with(t.update)},
+		{"PUT /containers/{id}/archive", Change, t.with(t.putArchive)},
+		{"GET /containers/{id}/changes", Read, t.with(t.changes)},
 		{"DELETE /containers/{id}", Remove, t.with(t.remove)},
 		{"POST /containers/{id}/exec", Exec, t.with(t.createExec)},
 		{"POST /exec/{id}/resize", Exec, t.resizeExec},
