@@ -24,7 +24,9 @@ type shape []reflect.Type
 func shapeOf[A, B any]() shape { return shape{reflect.TypeFor[A](), reflect.TypeFor[B]()} }
 
 // The shapes of bodies about containers.
-func createShape() shape    { return shapeOf[container.CreateRequest, newer.CreateRequest]() }
+func createShape() shape {
+	return append(shapeOf[container.CreateRequest, newer.CreateRequest](), reflect.TypeFor[besideHost]())
+}
 func updateShape() shape    { return shapeOf[container.UpdateConfig, newer.UpdateConfig]() }
 func commitShape() shape    { return shapeOf[container.Config, newer.Config]() }
 func execShape() shape      { return shapeOf[container.ExecOptions, newer.ExecCreateRequest]() }

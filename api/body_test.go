@@ -14,6 +14,7 @@ func TestBodyIsWrittenAnewAsDockerDocumentsIt(t *testing.T) {
 		`{"Image":"i","Future":1}`: `{"Image":"i"}`,
 		`{"image":"i","hostconfig":{"portbindings":{"80/tcp":[{"hostport":"1"}]},"MEMORY":1,"future":2,"nanocpus":3}}`: `{"HostConfig":{"Memory":1,"NanoCpus":3,"PortBindings":{"80/tcp":[{"HostPort":"1"}]}},"Image":"i"}`,
 		`{"HostConfig":null}`:                   `{"HostConfig":null}`,
+		`{"cpuset":"0","memory":7}`:             `{"Cpuset":"0","Memory":7}`, // to be refused
 		`{"ho\u017ftconfig":{"binds":["a:b"]}}`: `{"HostConfig":{"Binds":["a:b"]}}`,
 		`{"networkingconfig":{"endpointsconfig":{"a":{"aliases":["b"],"future":1}}}}`:                     `{"NetworkingConfig":{"EndpointsConfig":{"a":{"Aliases":["b"]}}}}`,
 		`{"HostConfig":{"Mounts":[{"type":"bind","SOURCE":"/","bindoptions":{"propagation":"shared"}}]}}`: `{"HostConfig":{"Mounts":[{"BindOptions":{"Propagation":"shared"},"Source":"/","Type":"bind"}]}}`,

@@ -16,8 +16,15 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-// publishTimeout bounds how long a build waits for the names of what it built.
-const publishTimeout = 30 * time.Second
+const (
+	// publishTimeout bounds how long a build waits for the names of what it built,
+	// and namesTimeout how long it does for the engine's list: more than an engine
+	// takes that builds.
+	publishTimeout = 30 * time.Second
+	namesTimeout   = 10 * time.Second
+	// publishAgain is when it tries again.
+	publishAgain = time.Second
+)
 
 // builds are the builds that this node's engine may be about. An engine tags what it
 // built by itself, and what BuildKit is told on a connection of its own is not for
@@ -51,6 +58,8 @@ func (a *API) openBuild(ctx context.Context, owner string) error {
 	b.mu.Unlock()
 	var names map[string]string
 	if first {
+		ctx, cancel := context.WithTimeout(ctx, namesTimeout)
+		defer cancel()
 		var err error
 		if names, err = a.namesHere(ctx); err != nil {
 			return fmt.Errorf("the Docker Engine of %s does not answer: %w", a.cfg.Name, err)
@@ -65,11 +74,19 @@ func (a *API) openBuild(ctx context.Context, owner string) error {
 	return nil
 }
 
-// closeBuild publishes what was built, and ends the build.
+// closeBuild publishes what was built, again where it fails, and ends the build.
 func (a *API) closeBuild(ctx context.Context, owner string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
-	a.publishBuilt(ctx)
+	for err := a.publishBuilt(ctx, namesTimeout); err != nil; err = a.publishBuilt(ctx, namesTimeout) {
+		select {
+		case <-time.After(publishAgain):
+			continue
+		case <-ctx.Done():
+			a.log.Warn("names of what was built stay this host's", "err", err)
+		}
+		break
+	}
 	a.builds.mu.Lock()
 	defer a.builds.mu.Unlock()
 	if at := slices.Index(a.builds.owners, owner); at >= 0 {
@@ -79,7 +96,7 @@ func (a *API) closeBuild(ctx context.Context, owner string) {
 
 // namesHere returns the cluster's IDs of this engine's images by their names.
 func (a *API) namesHere(ctx context.Context) (map[string]string, error) {
-	body, err := a.hosts.get(ctx, a.cfg.Self, "/images/json", nil)
+	body, err := a.hosts.do(ctx, http.MethodGet, a.cfg.Self, "/images/json", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -102,39 +119,50 @@ func (a *API) namesHere(ctx context.Context) (map[string]string, error) {
 }
 
 // publishBuilt has the cluster call what was built here by the names that the builds
-// gave it. Where none is open it costs nothing.
-func (a *API) publishBuilt(ctx context.Context) {
+// gave it. Where none is open it costs nothing. It waits for the engine's list no
+// longer than most. What fails is tried again the next time; the error says what.
+func (a *API) publishBuilt(ctx context.Context, most time.Duration) error {
 	b := &a.builds
 	b.mu.Lock()
 	turn, open := b.turn, len(b.owners) > 0
 	b.mu.Unlock()
 	if !open {
-		return
+		return nil
 	}
+	looking, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	select {
 	case turn <- struct{}{}:
-	case <-ctx.Done():
-		return
+	case <-looking.Done():
+		return looking.Err()
 	}
 	defer func() { <-turn }()
-	now, err := a.namesHere(ctx)
+	now, err := a.namesHere(looking)
 	if err != nil {
-		a.log.Warn("names of what is built are not published yet", "err", err)
-		return
+		return fmt.Errorf("list the images of %s: %w", a.cfg.Name, err)
 	}
 	b.mu.Lock()
 	before, owners := b.names, slices.Compact(slices.Sorted(slices.Values(b.owners)))
 	b.mu.Unlock()
+	var failed []error
 	for _, name := range slices.Sorted(maps.Keys(now)) {
-		if id := now[name]; id != before[name] {
-			if err := a.publishName(ctx, name, id, owners); err != nil {
-				a.log.Warn("name of what was built stays this host's", "name", name, "image", ledger.Short(id), "err", err)
-			}
+		id := now[name]
+		if id == before[name] {
+			continue
+		}
+		var refused *ledger.Refusal
+		switch err := a.publishName(ctx, name, id, owners); {
+		case errors.As(err, &refused):
+			a.log.Warn("name of what was built stays this host's", "name", name, "image", ledger.Short(id), "err", err)
+		case err != nil:
+			failed = append(failed, fmt.Errorf("publish %s: %w", name, err))
+			now[name] = before[name]
 		}
 	}
 	b.mu.Lock()
 	b.names = now
 	b.mu.Unlock()
+	return errors.Join(failed...)
 }
 
 // publishName gives one name to the cluster, for one of the owners of builds.

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine/enginetest"
 )
 
 // context is what docker sends of a directory with this Dockerfile.
@@ -166,6 +168,37 @@ func TestWhatBuildKitTagsIsTheClustersBeforeItIsAskedFor(t *testing.T) {
 			if n := len(h.api.builds.owners); n != 0 {
 				t.Errorf("%d builds are still open", n)
 			}
+		})
+	}
+}
+
+func TestABusyEngineLosesNoNameThatWasBuilt(t *testing.T) {
+	for what, busy := range map[string][2]func(h *agent){
+		"the engine takes its time": {func(h *agent) { h.twin.SetLatency(enginetest.Read, 3*time.Second) }, func(*agent) {}},
+		"the engine hangs":          {func(h *agent) { h.twin.Hang() }, func(h *agent) { h.twin.Unhang() }},
+		"there is no leader":        {func(h *agent) { h.replica.Cut(true) }, func(h *agent) { h.replica.Cut(false) }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				h := w.hosts[0]
+				h.build("t=built:1", "FROM busybox:latest\nRUN one")
+				first := w.imageNamed("built:1").ID
+				conn, in := h.upgrade("/session")
+				fmt.Fprintln(conn, "hello")
+				in.ReadString('\n')
+				h.twin.AddLayered("built:1", []byte("a layer"))
+				busy[0](h)
+				conn.Close()
+				time.Sleep(15 * time.Second)
+				busy[1](h)
+				time.Sleep(10 * time.Second)
+				if i := w.imageNamed("built:1"); i.ID == first || i.Owner != "alice" {
+					t.Errorf("after the session the cluster has %+v", i)
+				}
+				if n := len(h.api.builds.owners); n != 0 {
+					t.Errorf("%d builds are still open", n)
+				}
+			})
 		})
 	}
 }

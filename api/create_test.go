@@ -93,6 +93,7 @@ func TestCreateIsRefusedInOneSentence(t *testing.T) {
 		{"?name=web", `{"Image":"busybox","HostConfig":{"Memory":1099511627776}}`, 503, "no host has 1 TB free"},
 		{"?name=web", on("n9"), 503, "no host is named n9"},
 		{"?name=web", `{"Image":"busybox","image":"other"}`, 400, "the same to Docker"},
+		{"?name=web", `{"Image":"busybox","memory":1073741824}`, 400, "stand in HostConfig"},
 		{"?name=web", `{"Image":"busybox","HostConfig":{"CpusetCpus":"9"}}`, 503, "cores 9"},
 		{"?name=web", strings.Repeat(" ", maxBody+1), 400, "too large"},
 	} {

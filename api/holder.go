@@ -139,21 +139,30 @@ func (a *API) holder(w http.ResponseWriter, c *call) {
 	}
 }
 
-// start refuses to start a container beside the one whose place it takes over.
+// start starts or restarts a container, but not beside the one whose place it takes over.
 func (a *API) start(w http.ResponseWriter, c *call) {
 	t, ok := a.located(w, c, c.ref)
 	if !ok {
 		return
 	}
-	var old *ledger.Placement
-	if t.Placement != nil {
-		a.cfg.Log.View(func(l *ledger.Ledger) { old = l.Placement(t.Placement.Replaces) })
-	}
-	if old != nil {
+	if old := a.replacedBy(c.Context(), t); old != nil {
 		fail(w, http.StatusConflict, "container %s is to take over what container %s holds on host %s: remove that first", t.Name, old.Name, a.hosts.name(t.Node))
 		return
 	}
 	a.send(w, c, t.Node, t.Container)
+}
+
+// replacedBy returns what the container is to replace. Only the newest state may say
+// that it is still there.
+func (a *API) replacedBy(ctx context.Context, t ledger.Target) (old *ledger.Placement) {
+	if t.Placement == nil {
+		return nil
+	}
+	look := func(l *ledger.Ledger) { old = l.Placement(t.Placement.Replaces) }
+	if a.cfg.Log.View(look); old != nil && a.cfg.Log.Read(ctx) == nil {
+		a.cfg.Log.View(look)
+	}
+	return old
 }
 
 // rename gives the container its new name in the ledger first, where names are

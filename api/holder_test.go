@@ -90,6 +90,24 @@ func (s *spy) Removed(ctx context.Context, container string) error {
 	return s.Node.Removed(ctx, container)
 }
 
+func TestNoneRunsBesideTheOneThatItReplaces(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		old := h.create("web", busybox)
+		h.create(old[:12]+"_web", `{"Image":"busybox","Labels":{"`+labelReplace+`":"web"}}`)
+		for _, verb := range []string{"start", "restart"} {
+			h.want(409, "is to take over what container web holds on host n1", post, "/containers/"+old[:12]+"_web/"+verb, "")
+		}
+		h.want(404, "page not found", post, "/containers/web/restart", "") // it reaches the engine, whose twin has none
+		h.replica.Lag()
+		other := w.log.Replica()
+		if r, _, err := other.Propose(w.Context(), ledger.Command{Release: &ledger.Release{Placement: w.placement("web").ID}}); err != nil || r.Refusal != nil {
+			w.Fatal(r.Refusal, err)
+		}
+		h.want(404, "page not found", post, "/containers/"+old[:12]+"_web/restart", "")
+	})
+}
+
 func TestRemovalIsToldToTheNodeOnceItHasHappened(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		h := w.hosts[0]

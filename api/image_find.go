@@ -32,7 +32,7 @@ func (a *API) findImage(ctx context.Context, ref string) (ledger.FoundImage, err
 // knownImage finds an image in the ledger. Only the newest state may say that
 // there is none.
 func (a *API) knownImage(ctx context.Context, ref string) (ledger.FoundImage, error) {
-	a.publishBuilt(ctx)
+	a.publishBuilt(ctx, patience)
 	name, _, _ := ledger.CutHost(ref)
 	if _, err := named.ParseAnyReference(name); err != nil {
 		return ledger.FoundImage{}, invalid("%s", err)

@@ -70,7 +70,7 @@ func (a *API) mergedImages(c *call, query url.Values) ([]*listedImage, error) {
 		return nil, err
 	}
 	query.Set("filters", f.String())
-	a.publishBuilt(c.Context())
+	a.publishBuilt(c.Context(), patience)
 	byID := map[string]*listedImage{}
 	var away []host
 	for _, one := range a.hosts.each(c.Context(), "/images/json", query) {

@@ -3,17 +3,20 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"path"
 	"slices"
 	"strings"
 )
 
-// engineSockets is where containers look for Docker on their host.
-var engineSockets = []string{"/var/run/docker.sock", "/run/docker.sock"}
+// engineSocket says whether a path is where containers look for Docker on their host.
+func engineSocket(source string) bool {
+	return slices.Contains([]string{"/var/run/docker.sock", "/run/docker.sock"}, path.Clean(source))
+}
 
 // ownSocket has a container that asks for the engine's socket get this node's instead:
 // what it does there is the cluster's.
 func (l *Local) ownSocket(body []byte) ([]byte, error) {
-	if l.socket == "" || !slices.ContainsFunc(engineSockets, func(s string) bool { return strings.Contains(string(body), s) }) {
+	if l.socket == "" {
 		return body, nil
 	}
 	var top, host map[string]json.RawMessage
@@ -31,15 +34,19 @@ func (l *Local) ownSocket(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, invalid("read the request: %s", err)
 	}
+	found := false
 	for i, b := range binds {
-		if source, rest, ok := strings.Cut(b, ":"); ok && slices.Contains(engineSockets, source) {
-			binds[i] = l.socket + ":" + rest
+		if source, rest, ok := strings.Cut(b, ":"); ok && engineSocket(source) {
+			binds[i], found = l.socket+":"+rest, true
 		}
 	}
 	for _, m := range mounts {
-		if source, err := text(m, "Source"); err == nil && slices.Contains(engineSockets, source) {
-			m["Source"] = raw(l.socket)
+		if source, err := text(m, "Source"); err == nil && engineSocket(source) {
+			m["Source"], found = raw(l.socket), true
 		}
+	}
+	if !found {
+		return body, nil
 	}
 	if binds != nil {
 		host["Binds"] = raw(binds)

@@ -70,7 +70,7 @@ func (w *wish) companion() string {
 func (w *wish) bound(shared *wish) string {
 	paths := shared.sources()
 	for _, source := range w.sources() {
-		if strings.HasPrefix(source, "/") && !slices.Contains(engineSockets, source) && !within(source, paths) {
+		if strings.HasPrefix(source, "/") && !engineSocket(source) && !within(source, paths) {
 			return source
 		}
 	}

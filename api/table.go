@@ -58,7 +58,7 @@ func containerRoutes() []route {
 		{post, "/containers/{}/attach", (*API).stream},
 		{post, "/containers/{}/start", (*API).start},
 		{post, "/containers/{}/stop", (*API).holder},
-		{post, "/containers/{}/restart", (*API).holder},
+		{post, "/containers/{}/restart", (*API).start},
 		{post, pathKill, (*API).holder},
 		{post, "/containers/{}/pause", (*API).holder},
 		{post, "/containers/{}/unpause", (*API).holder},

@@ -16,12 +16,10 @@ import (
 // pass by as bytes.
 type wish struct {
 	Image string
-	// Older engines take these from here too, though they belong in HostConfig.
-	Memory, MemorySwap int64
-	CpusetCpus, Cpuset string
-	Labels             map[string]string
-	ExposedPorts       map[string]struct{}
-	HostConfig         struct {
+	besideHost
+	Labels       map[string]string
+	ExposedPorts map[string]struct{}
+	HostConfig   struct {
 		NanoCpus, CPUQuota, CPUPeriod, Memory int64
 		CpusetCpus                            string
 		DeviceRequests                        []deviceWish
@@ -32,6 +30,13 @@ type wish struct {
 		NetworkMode, IpcMode, PidMode         string
 	}
 	NetworkingConfig struct{ EndpointsConfig map[string]json.RawMessage }
+}
+
+// besideHost are limits that older engines also took from beside HostConfig. Whoever
+// gives them there is told so: without them the container would have none.
+type besideHost struct {
+	Memory, MemorySwap int64
+	CpusetCpus, Cpuset string
 }
 
 type mountWish struct{ Type, Source, Target string }
@@ -80,7 +85,7 @@ func (w *wish) request(s settings.Settings) (typeName string, r sched.Request, e
 		r.MilliCPU = sched.QuotaThousandths(h.CPUQuota, h.CPUPeriod)
 	}
 	if r.Cores, err = sched.ParseCPUSet(h.CpusetCpus); err != nil {
-		return "", r, err
+		return "", r, invalid("Invalid value %s for cpuset cpus: invalid format: %s", h.CpusetCpus, h.CpusetCpus) // as engines say it
 	}
 	if h.Memory > 0 {
 		r.Memory = h.Memory

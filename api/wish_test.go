@@ -79,7 +79,7 @@ func TestWishThatCannotBePlacedIsRefused(t *testing.T) {
 		`{"Image":"i","Labels":{"ddocker.type":"huge"}}`:                                `no type "huge"; choose 0 "cpu", 1 "1x TITAN Xp"`,
 		`{"Image":"i","Labels":{"ddocker.ports":"-1"}}`:                                 "no number of ports",
 		`{"Image":"i","Labels":{"ddocker.ports":"1001"}}`:                               "no number of ports",
-		host(`"CpusetCpus":"x"`):                                                        "x",
+		host(`"CpusetCpus":"x"`):                                                        "Invalid value x for cpuset cpus: invalid format: x",
 		host(`"PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]}`):                    `"8000-8010" is no port`,
 		host(`"PortBindings":{"80/tcp":[{"HostPort":"65536"}]}`):                        "is no port",
 		host(`"PortBindings":{"80/tcp":[{"HostPort":"-1"}]}`):                           "is no port",

@@ -76,7 +76,7 @@ func (d *dialer) remember(up endpoint, down *unreachableError) {
 }
 
 func (d *dialer) dialOne(ctx context.Context, e endpoint) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.patience())
 	defer cancel()
 	switch e.network {
 	case "unix":
@@ -89,6 +89,14 @@ func (d *dialer) dialOne(ctx context.Context, e endpoint) (net.Conn, error) {
 		return nil, err
 	}
 	return (&tls.Dialer{Config: config}).DialContext(ctx, e.network, e.address)
+}
+
+// patience bounds the connection to e.
+func (e endpoint) patience() time.Duration {
+	if e.network == "ssh" {
+		return sshTimeout
+	}
+	return dialTimeout
 }
 
 // unreachableError says why no agent could be spoken to. It never quotes the
@@ -124,7 +132,7 @@ func (e endpoint) explain(err error) string {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return sentence + `is it running? Start it` + e.there() + ` with "sudo ddocker agent"`
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return sentence + fmt.Sprintf("no answer within %v", dialTimeout)
+		return sentence + fmt.Sprintf("no answer within %v", e.patience())
 	case errors.As(err, &errno):
 		return sentence + errno.Error()
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/docker/cli/cli/connhelper/ssh"
 )
 
-// sshTimeout bounds what the user's ssh may take until an agent answers through it.
+// sshTimeout bounds what the user's ssh may take until an agent answers through it:
+// it may ask for a passphrase.
 const sshTimeout = 30 * time.Second
 
 // dialSSH connects through the user's own ssh, to the agent on that host or to the
@@ -48,13 +49,11 @@ func dialSSH(ctx context.Context, e endpoint) (net.Conn, error) {
 // greet waits until an agent answers at the other end, for the start of ssh says
 // nothing about that.
 func greet(ctx context.Context, conn net.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, sshTimeout)
-	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- ping(conn) }()
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("no answer within %v", sshTimeout)
+		return ctx.Err()
 	case err := <-done:
 		if err != nil {
 			// commandconn tells much of its own; what ssh said stands at the end.

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestMain lets this binary play ssh, when it is called by that name: it runs the
@@ -46,4 +51,32 @@ func TestAnAgentIsReachedThroughSSH(t *testing.T) {
 		"Error: cannot reach the ddocker agent at ssh://gpu2: ssh: Could not resolve hostname gpu2\n")
 	g.runs(t, "", "-H", "ssh://gpu1/nosuch", "nodes").wants(t, 1, "",
 		"Error: cannot reach the ddocker agent at ssh://gpu1/nosuch: cannot reach the ddocker agent at unix:///nosuch: is it running?")
+}
+
+func TestSSHMayAskForAPassphrase(t *testing.T) {
+	e := endpoint{network: "ssh", address: "gpu1"}
+	for typing, want := range map[time.Duration]string{
+		20 * time.Second: "",
+		40 * time.Second: "cannot reach the ddocker agent at ssh://gpu1: no answer within 30s",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			here, there := net.Pipe()
+			go func() {
+				http.ReadRequest(bufio.NewReader(there))
+				time.Sleep(typing)
+				io.WriteString(there, "HTTP/1.1 200 OK\r\n\r\n")
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), e.patience())
+			defer cancel()
+			got := ""
+			if err := greet(ctx, here); err != nil {
+				got = e.explain(err)
+			}
+			here.Close()
+			time.Sleep(typing)
+			if got != want {
+				t.Errorf("typed for %v: %q, want %q", typing, got, want)
+			}
+		})
+	}
 }

@@ -84,9 +84,6 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool
 	if err := writePorts(top, host, &p.Grant); err != nil {
 		return nil, err
 	}
-	for _, key := range beside {
-		top.remove(key)
-	}
 	labels := map[string]string{}
 	if err := top.get("Labels", &labels); err != nil {
 		return nil, err
@@ -113,10 +110,6 @@ func writeImage(body []byte, image string) ([]byte, error) {
 	top.set("Image", image)
 	return json.Marshal(top)
 }
-
-// beside are limits that older engines also take from beside HostConfig, where it
-// has none.
-var beside = []string{"Memory", "MemorySwap", "CpusetCpus", "Cpuset"}
 
 func writeCPU(host object, g *sched.Grant, shared sched.CPUSet) {
 	if !g.Shares() {

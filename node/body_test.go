@@ -63,11 +63,6 @@ func TestGrantIsWrittenIntoTheBodyOfACreate(t *testing.T) {
 			want:   `{"HostConfig":{"CpuPeriod":100000,"CpuQuota":150000,"CpusetCpus":"4-7"},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
-			name: "limits beside HostConfig, which old engines obey, are gone",
-			body: `{"Memory":7,"MemorySwap":8,"cpusetcpus":"0","Cpuset":"1","CpuShares":2}`,
-			want: `{"CpuShares":2,"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
-		},
-		{
 			name: "a placement's label cannot be brought along",
 			body: `{"labels":{"ddocker.placement":"p0","mine":"1"}}`,
 			want: `{"HostConfig":{},"Labels":{"ddocker.placement":"p1","mine":"1"}}`,
