@@ -50,6 +50,7 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 		return
 	}
 	nodes := f.takeLabel(labelNode)
+	a.callNetworks(f)
 	ages, err := a.takeAges(c.Context(), f)
 	if err != nil {
 		failWith(w, err)
@@ -114,7 +115,11 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 		held[outsiders[i].ID] = &outsiders[i].Grant
 	}
 	rows := make([]containerRow, 0, len(list))
+	ids := a.networkIDs(one.id)
 	for _, r := range list {
+		if ids != nil {
+			r["NetworkSettings"] = json.RawMessage(ids.Replace(string(r["NetworkSettings"])))
+		}
 		rows = append(rows, present(r, one.host, placed, held))
 	}
 	return rows, nil

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,9 @@ func TestANetworkGoesWhereItsFirstContainerFindsRoom(t *testing.T) {
 		wantList(t, "hosts with the network", w.where("shop"), "id-"+other)
 		if in := read[networkRow](w, w.hosts[0].want(http.StatusOK, "", get, "/networks/"+id, "")); in.ID != id {
 			t.Errorf("the network is known as %s now, and was %s", in.ID, id)
+		}
+		for _, path := range []string{"/containers/far/json", "/containers/json?all=1", "/containers/json?all=1&filters=" + url.QueryEscape(`{"network":["`+id+`"]}`)} {
+			w.hosts[0].want(http.StatusOK, `"NetworkID":"`+id+`"`, get, path, "")
 		}
 		for _, n := range read[[]networkRow](w, w.hosts[1].want(http.StatusOK, "", get, "/networks", "")) {
 			if n.Name == "shop" && n.ID != id {

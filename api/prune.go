@@ -18,7 +18,7 @@ const takeTimeout = 2 * time.Minute
 
 // pruneBuilds empties the build caches of all hosts that answer.
 func (a *API) pruneBuilds(w http.ResponseWriter, c *call) {
-	a.pruneEach(w, c, "CachesDeleted", func(string, string) {})
+	a.pruneEach(w, c, "CachesDeleted", func(string, string) bool { return true })
 }
 
 // networksDeleted is Docker's key for what a prune of networks did.
@@ -26,7 +26,8 @@ const networksDeleted = "NetworksDeleted"
 
 // pruneContainers removes the stopped containers of all hosts that answer.
 func (a *API) pruneContainers(w http.ResponseWriter, c *call) {
-	a.pruneEach(w, c, "ContainersDeleted", func(string, string) {}) // their hosts tell the ledger
+	// Their hosts tell the ledger.
+	a.pruneEach(w, c, "ContainersDeleted", func(string, string) bool { return true })
 }
 
 // pruneNetworks removes the networks that no container is on from all hosts that
@@ -42,12 +43,18 @@ func (a *API) pruneVolumes(w http.ResponseWriter, c *call) {
 
 func (a *API) pruneObjects(w http.ResponseWriter, c *call, kind ledger.Kind, deleted string) {
 	ctx := context.WithoutCancel(c.Context())
-	a.pruneEach(w, c, deleted, func(node, name string) { a.forgetPruned(ctx, kind, name, node) })
+	a.pruneEach(w, c, deleted, func(node, name string) bool {
+		if a.hidden(kind, name, node) { // an instance of no use, of what is elsewhere
+			return false
+		}
+		a.forgetPruned(ctx, kind, name, node)
+		return true
+	})
 }
 
 // pruneEach has every host that answers prune, and merges what they deleted, of each
-// of which it tells forget.
-func (a *API) pruneEach(w http.ResponseWriter, c *call, deleted string, forget func(node, what string)) {
+// of which it asks whether it is told of.
+func (a *API) pruneEach(w http.ResponseWriter, c *call, deleted string, told func(node, what string) bool) {
 	query := c.URL.Query()
 	f, err := parseFilters(query.Get("filters"))
 	if err != nil {
@@ -74,11 +81,11 @@ func (a *API) pruneEach(w http.ResponseWriter, c *call, deleted string, forget f
 		json.Unmarshal(done["SpaceReclaimed"], &space)
 		for _, what := range list {
 			var name string
-			if json.Unmarshal(what, &name) == nil {
-				forget(one.id, name)
+			if json.Unmarshal(what, &name) != nil || told(one.id, name) {
+				gone = append(gone, what)
 			}
 		}
-		total, gone = total+space, append(gone, list...)
+		total += space
 	}
 	slices.SortFunc(gone, slices.Compare[json.RawMessage])
 	gone = slices.CompactFunc(gone, slices.Equal[json.RawMessage]) // of a network on several hosts

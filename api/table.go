@@ -45,7 +45,7 @@ func containerRoutes() []route {
 		{get, "/containers/json", (*API).listContainers},
 		{post, "/containers/create", (*API).create},
 		{post, "/containers/prune", (*API).pruneContainers},
-		{get, "/containers/{}/json", (*API).holder},
+		{get, "/containers/{}/json", (*API).inspectContainer},
 		{get, "/containers/{}/logs", (*API).stream},
 		{get, "/containers/{}/top", (*API).holder},
 		{get, "/containers/{}/stats", (*API).holder},
