@@ -128,8 +128,8 @@ func (s side) flows(ctx context.Context, bytes int64, args ...string) error {
 	return err
 }
 
-// writer runs a container beside the side's own until it has written lines of 1024
-// bytes, logged in all.
+// writer runs a container beside the side's own until it has written lines of 8 KiB,
+// logged in all.
 func (s side) writer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -141,8 +141,8 @@ func (s side) writer(ctx context.Context) error {
 		}
 		made = sleeper(in.Config.Labels["ddocker.node"])
 	}
-	line := strings.Repeat("x", 1023)
-	made.Cmd = []string{"busybox", "sh", "-c", fmt.Sprintf("busybox yes %s | busybox head -n %d", line, logged>>10)}
+	line := strings.Repeat("x", 8191)
+	made.Cmd = []string{"busybox", "sh", "-c", fmt.Sprintf("busybox yes %s | busybox head -n %d", line, logged>>13)}
 	if _, err := s.ContainerCreate(ctx, made, nil, nil, nil, s.container+"-logs"); err != nil {
 		return err
 	}

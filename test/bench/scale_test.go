@@ -11,7 +11,7 @@ func BenchmarkListOverFleet(b *testing.B) {
 	defer f.stop()
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := f.list("/v1.41/containers/json?all=1", manyHosts*perHost); err != nil {
+		if err := f.ps(new(sample)); err != nil {
 			b.Fatal(err)
 		}
 	}
