@@ -28,8 +28,15 @@ func inBulk(body io.ReadCloser) io.ReadCloser {
 	return bulk{body}
 }
 
-// Read fills p, unless the body ends.
+// chunkFrame is what HTTP puts around a chunk, at most, in bytes. With room for it a
+// piece of 32 KiB, as net/http sends them, fills two records of TLS and begins no third.
+const chunkFrame = 16
+
+// Read fills p but for a frame, unless the body ends.
 func (b bulk) Read(p []byte) (n int, err error) {
+	if len(p) > 2*chunkFrame {
+		p = p[:len(p)-chunkFrame]
+	}
 	for n < len(p) && err == nil {
 		var more int
 		more, err = b.ReadCloser.Read(p[n:])
@@ -37,6 +44,9 @@ func (b bulk) Read(p []byte) (n int, err error) {
 	}
 	return n, err
 }
+
+// unflushed is a ResponseWriter that sends when it has much to send.
+type unflushed struct{ http.ResponseWriter }
 
 // buffers lends proxies what they copy with.
 type buffers struct{ idle sync.Pool }

@@ -20,6 +20,9 @@ func (a *API) send(w http.ResponseWriter, c *call, node, ref string) {
 	out.URL.Path, out.URL.RawPath = c.to(ref), ""
 	out.URL.RawQuery = out.URL.Query().Encode() // what cannot be read here is no engine's to guess
 	noForm(out.Header)
+	if bulky(out.URL.Path) {
+		w = unflushed{w}
+	}
 	if node == a.cfg.Self {
 		a.local.ServeHTTP(w, out)
 		return

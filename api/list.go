@@ -27,8 +27,9 @@ type extra struct {
 	Unreachable       bool
 }
 
+// containerRow is one container of the list, as JSON.
 type containerRow struct {
-	row
+	data    []byte
 	id      string
 	created int64 // second
 	stamp   int64 // nanosecond of the placement, which orders those of one second
@@ -78,11 +79,14 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 	if limit > 0 {
 		rows = rows[:min(limit, len(rows))]
 	}
-	merged := make([]row, len(rows))
+	var merged joined
+	merged.WriteByte('[')
 	for i := range rows {
-		merged[i] = rows[i].row
+		merged.add(rows[i].data)
 	}
-	reply(w, http.StatusOK, merged)
+	merged.WriteString("]\n")
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(merged.Bytes())
 }
 
 // hostRows returns one host's containers, completed.
@@ -97,10 +101,11 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 			outsiders = n.Observed.Containers
 		}
 	})
-	var list []row
+	var list []json.RawMessage
 	if one.err == nil {
-		if err := json.Unmarshal(one.body, &list); err != nil {
-			one.err = err
+		var ok bool
+		if list, ok = elements(one.body); !ok {
+			one.err = errors.New("its list is no JSON")
 		}
 	}
 	var refused *statusError
@@ -126,10 +131,26 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 }
 
 // present completes a row of a host that answered.
-func present(r row, on host, placed map[string]*ledger.Placement, held map[string]*sched.Grant) containerRow {
-	done := containerRow{row: r}
-	json.Unmarshal(r["Id"], &done.id)
-	json.Unmarshal(r["Created"], &done.created)
+func present(r []byte, on host, placed map[string]*ledger.Placement, held map[string]*sched.Grant) containerRow {
+	var done containerRow
+	var out joined
+	out.Grow(len(r) + 128)
+	out.WriteByte('{')
+	var labels, ports []byte
+	for parts := members(r); len(parts) > 1; parts = parts[2:] {
+		switch name, value := string(parts[0]), parts[1]; name {
+		case `"Labels"`:
+			labels = value
+			continue
+		case `"Id"`:
+			json.Unmarshal(value, &done.id)
+		case `"Created"`:
+			json.Unmarshal(value, &done.created)
+		case `"Ports"`:
+			ports = value
+		}
+		out.add(parts[0], []byte{':'}, parts[1])
+	}
 	x := extra{Node: on.name}
 	if p := placed[done.id]; p != nil {
 		done.stamp = p.Created.UnixNano()
@@ -137,16 +158,28 @@ func present(r row, on host, placed map[string]*ledger.Placement, held map[strin
 	} else if g := held[done.id]; g != nil {
 		x.Type, x.Ports = typeWords(g, nil), portWords(g)
 	} else {
-		x.Ports = listedPorts(r["Ports"])
+		x.Ports = listedPorts(ports)
 	}
-	labels := map[string]string{}
-	json.Unmarshal(r["Labels"], &labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[labelNode] = on.name
-	r["Labels"], r["Ddocker"] = raw(labels), raw(x)
+	out.add([]byte(`"Labels":`), labelled(labels, on.name))
+	out.add([]byte(`"Ddocker":`), raw(x))
+	out.WriteByte('}')
+	done.data = out.Bytes()
 	return done
+}
+
+// labelled returns the labels with the one that names the host.
+func labelled(labels []byte, on string) []byte {
+	const name = `"` + labelNode + `"`
+	var out joined
+	out.WriteByte('{')
+	for parts := members(labels); len(parts) > 1; parts = parts[2:] {
+		if string(parts[0]) != name {
+			out.add(parts[0], []byte{':'}, parts[1])
+		}
+	}
+	out.add([]byte(name+":"), raw(on))
+	out.WriteByte('}')
+	return out.Bytes()
 }
 
 // absentRows tells of a host that does not answer what the ledger knows. What
@@ -158,12 +191,12 @@ func absentRows(on host, placed map[string]*ledger.Placement, outsiders []ledger
 			return
 		}
 		x.Node, x.Unreachable = on.name, true
-		rows = append(rows, containerRow{id: id, created: created, row: row{
+		rows = append(rows, containerRow{id: id, created: created, data: raw(row{
 			"Id": raw(id), "Names": raw([]string{"/" + name}), "Image": raw(image), "ImageID": raw(""), "Command": raw(""),
 			"Created": raw(created), "Ports": raw([]string{}), "Labels": raw(map[string]string{labelNode: on.name}),
 			"State": raw("unreachable"), "Status": raw("Host down"), "HostConfig": raw(map[string]string{}),
 			"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
-		}})
+		})})
 	}
 	for _, id := range slices.Sorted(maps.Keys(placed)) {
 		p := placed[id]

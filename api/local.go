@@ -163,6 +163,9 @@ func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path strin
 		l.translate(w, out)
 		return
 	}
+	if bulky(path) {
+		w = unflushed{w}
+	}
 	l.proxy.ServeHTTP(w, out)
 }
 

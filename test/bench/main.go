@@ -70,12 +70,20 @@ const (
 	rowList   = "list"
 	rowBurst  = "burst"
 	rowImage  = "image"
+	rowHop    = "hop"
+	rowFlow   = "flow"
+	rowRelay  = "relay"
+	rowUp     = "up"
 	rowSwarm  = "swarm"
 	rowPlace  = "place"
 	rowPick   = "pick"
+	rowScale  = "scale"
 )
 
-var everything = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowImage, rowSwarm, rowPlace, rowPick}
+var (
+	onLab      = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowImage, rowHop, rowFlow, rowRelay, rowUp, rowSwarm}
+	everything = append(onLab[:len(onLab):len(onLab)], rowPlace, rowPick, rowScale)
+)
 
 func (b *bench) wants(row string) bool { return slices.Contains(b.want, row) }
 
@@ -95,7 +103,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(everything[:7], b.wants) {
+	if slices.ContainsFunc(onLab, b.wants) {
 		if err := b.onLab(ctx); err != nil {
 			return err
 		}
@@ -107,6 +115,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	if b.wants(rowPick) {
 		b.picks()
+	}
+	if b.wants(rowScale) {
+		if err := b.scale(ctx); err != nil {
+			return fmt.Errorf("lists over many hosts: %w", err)
+		}
 	}
 	return nil
 }
@@ -140,7 +153,8 @@ func (b *bench) onLab(ctx context.Context) (err error) {
 		measure func(context.Context, *cluster) error
 	}{
 		{rowRest, b.rest}, {rowCreate, b.create}, {rowMany, b.many},
-		{rowList, b.list}, {rowBurst, b.burst}, {rowImage, b.images}, {rowSwarm, b.swarm},
+		{rowList, b.list}, {rowBurst, b.burst}, {rowImage, b.images},
+		{rowHop, b.hop}, {rowFlow, b.flow}, {rowRelay, b.relay}, {rowUp, b.composeUp}, {rowSwarm, b.swarm},
 	} {
 		if !b.wants(part.row) {
 			continue

@@ -42,6 +42,11 @@ func (t *table) atLeast(what string, is float64, format string, least float64, d
 	t.rows = append(t.rows, r)
 }
 
+// absent adds a row for what could not be measured: it counts as missed.
+func (t *table) absent(what, why string) {
+	t.rows = append(t.rows, row{what: what, measured: "not measured: " + why, demanded: "measured", missed: true})
+}
+
 func (t *table) missed() int {
 	n := 0
 	for _, r := range t.rows {
