@@ -123,7 +123,7 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 	ids := a.networkIDs(one.id)
 	for _, r := range list {
 		if ids != nil {
-			r["NetworkSettings"] = json.RawMessage(ids.Replace(string(r["NetworkSettings"])))
+			r = []byte(ids.Replace(string(r)))
 		}
 		rows = append(rows, present(r, one.host, placed, held))
 	}

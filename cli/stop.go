@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/spf13/cobra"
 )
@@ -85,11 +86,15 @@ func (a *app) rm(ctx context.Context, o *rmOptions, names []string) error {
 				return err
 			}
 		}
-		if err := cluster.remove(ctx, name, o); err != nil {
-			return err
+		err := cluster.remove(ctx, name, o)
+		if o.force && errdefs.IsNotFound(err) {
+			a.complain(err) // it is gone, as was asked
+			return nil
 		}
-		fmt.Fprintln(a.Stdout, name)
-		return nil
+		if err == nil {
+			fmt.Fprintln(a.Stdout, name)
+		}
+		return err
 	})
 }
 
