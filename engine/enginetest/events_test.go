@@ -73,6 +73,7 @@ func untilEvents(l lab) {
 	name := l.name("a")
 	began := time.Now()
 	made := make(chan string, 1)
+	l.NegotiateAPIVersion(l.ctx) // which two calls at once must not do
 	go func() {
 		id, err := l.tryCreate(name, container.Config{}, container.HostConfig{})
 		if err != nil {
