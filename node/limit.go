@@ -21,16 +21,41 @@ type limits struct {
 // Update changes a container of this node as the body of Docker's update says, in API
 // version. What it is to have of cores and memory must be free here: the ledger holds
 // that and what it has until the engine has answered, and then only what it has. A
-// *ledger.Refusal says what is not free. The work goes on when ctx ends.
+// *ledger.Refusal says what is not free. The work goes on when ctx ends, once it has
+// begun: what is asked of one container is done one after the other.
 func (n *Node) Update(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error) {
-	return n.once(ctx, n.creating, "", func() (int, []byte, error) { return n.updateInTurn(container, version, body) })
+	for busy := n.beginLimit(container); busy != nil; busy = n.beginLimit(container) {
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		}
+	}
+	return n.once(ctx, n.creating, "", func() (int, []byte, error) {
+		defer n.endLimit(container)
+		return n.updateInTurn(container, version, body)
+	})
+}
+
+// beginLimit has the caller alone change the limits of a container until endLimit, or
+// returns what is closed when somebody else ends.
+func (n *Node) beginLimit(container string) (busy chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if busy = n.limiting[container]; busy == nil {
+		n.limiting[container] = make(chan struct{})
+	}
+	return busy
+}
+
+func (n *Node) endLimit(container string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.limiting[container])
+	delete(n.limiting, container)
 }
 
 func (n *Node) updateInTurn(container, version string, body []byte) (status int, reply []byte, err error) {
-	if err := n.limiting.acquire(n.life); err != nil {
-		return 0, nil, err
-	}
-	defer n.limiting.release()
 	p := n.placementOf(container)
 	if p == nil && n.cfg.Log.Read(n.life) == nil {
 		p = n.placementOf(container)
