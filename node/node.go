@@ -121,6 +121,9 @@ type Node struct {
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
 	registered time.Time
+	// unsure tells when a placement was first seen to hold other than its container has.
+	// It belongs to that loop, too.
+	unsure map[string]time.Time
 	// namesakes were warned of, IDs by name, and so was of leftOut images. They belong
 	// to whoever holds naming.
 	namesakes map[string]string
