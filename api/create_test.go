@@ -21,10 +21,11 @@ type inspection struct {
 		ExposedPorts map[string]struct{}
 	}
 	HostConfig struct {
-		NanoCpus, Memory int64
-		CpusetCpus       string
-		Binds            []string
-		PortBindings     map[string][]struct{ HostPort string }
+		NanoCpus, Memory    int64
+		CPUQuota, CPUPeriod int64
+		CpusetCpus          string
+		Binds               []string
+		PortBindings        map[string][]struct{ HostPort string }
 	}
 }
 

@@ -85,3 +85,35 @@ func TestAnUpdateWithoutAnAnswerGivesNothingAway(t *testing.T) {
 		h.wantLimits("other", `engine: cpuset "2-3", 0 nano, 0 bytes; ledger: cores "2-3", 0 milli, 0 bytes`)
 	})
 }
+
+func TestAQuotaChangesInItsOwnForm(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.create("web", `{"Image":"busybox","HostConfig":{"CpuQuota":50000,"CpuPeriod":100000}}`)
+		for _, c := range []struct {
+			body          string
+			quota, period int64
+			ledger        string
+		}{
+			{`{"CpuPeriod":40000}`, 50000, 40000, `cores "", 1250 milli`},
+			{`{"Memory":1073741824}`, 50000, 40000, `cores "", 1250 milli`},
+			{`{"CpuQuota":33333}`, 33333, 40000, `cores "", 834 milli`},
+			{`{"NanoCpus":1500000000}`, 60000, 40000, `cores "", 1500 milli`},
+			{`{"CpuQuota":200000,"CpuPeriod":100000}`, 200000, 100000, `cores "0-1", 0 milli`},
+			{`{"CpusetCpus":"3"}`, 100000, 100000, `cores "3", 0 milli`},
+		} {
+			h.want(200, "", post, "/containers/web/update", c.body)
+			p, e := w.placement("web"), h.inspect("web").HostConfig
+			if got := fmt.Sprintf("cores %q, %d milli", p.Grant.Cores, p.Grant.MilliCPU); got != c.ledger || e.CPUQuota != c.quota || e.CPUPeriod != c.period || e.NanoCpus != 0 {
+				t.Errorf("%s: ledger: %s, engine: %+v", c.body, got, e)
+			}
+		}
+		before := *w.placement("web")
+		h.want(503, "is not free", post, "/containers/web/update", `{"CpuPeriod":10000}`) // ten cores
+		if p := w.placement("web"); !p.Grant.Cores.Equal(before.Grant.Cores) {
+			t.Errorf("the ledger holds %+v", p.Grant)
+		}
+		h.create("log", `{"Image":"busybox","HostConfig":{"NanoCpus":500000000}}`)
+		h.want(409, "CPU Period cannot be updated", post, "/containers/log/update", `{"CpuPeriod":10000}`)
+	})
+}

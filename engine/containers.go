@@ -29,6 +29,8 @@ type Container struct {
 	Labels          map[string]string
 	Cores           []int    // CPU ids it is pinned to, ascending; nil when it is not
 	NanoCPUs        int64    // 10⁻⁹ CPUs it may use; 0 is no limit
+	CPUQuota        int64    // µs of each period, where NanoCPUs is told in that form
+	CPUPeriod       int64    // µs, where it has one
 	Memory          int64    // bytes; 0 is no limit
 	GPUs            []string // UUIDs or indices as asked for, or "all"
 	Ports           []Port   // bound now, or what it will bind when started; sorted

@@ -15,6 +15,8 @@ import (
 type demand struct {
 	cores    []int
 	nanoCPUs int64
+	quota    int64
+	period   int64
 	memory   int64
 	gpus     []string
 	ports    []Port // with a fixed host port; the engine chooses the others at start
@@ -29,6 +31,8 @@ func demandOf(in container.InspectResponse) (demand, error) {
 	return demand{
 		cores:    cores,
 		nanoCPUs: cpuLimit(h.Resources),
+		quota:    h.CPUQuota,
+		period:   h.CPUPeriod,
 		memory:   h.Memory,
 		gpus:     gpusOf(in),
 		ports:    portsAsked(h.PortBindings),
@@ -136,7 +140,7 @@ func describe(s container.Summary, d demand) Container {
 	c := Container{
 		ID: s.ID, Image: s.Image, ImageID: s.ImageID, Created: time.Unix(s.Created, 0),
 		Placement: s.Labels[LabelPlacement], Labels: s.Labels,
-		Cores: slices.Clone(d.cores), NanoCPUs: d.nanoCPUs, Memory: d.memory,
+		Cores: slices.Clone(d.cores), NanoCPUs: d.nanoCPUs, CPUQuota: d.quota, CPUPeriod: d.period, Memory: d.memory,
 		GPUs: slices.Clone(d.gpus), Ports: slices.Clone(d.ports),
 	}
 	for _, name := range s.Names { // links add names with a second slash

@@ -19,9 +19,9 @@ func TestDemandIsReadFromAnInspection(t *testing.T) {
 			`{"HostConfig":{"CpusetCpus":"0-1,4","NanoCpus":1500000000,"Memory":1024}}`,
 			demand{cores: []int{0, 1, 4}, nanoCPUs: 1_500_000_000, memory: 1024}},
 		"a limit by quota": {
-			`{"HostConfig":{"CpuQuota":50000,"CpuPeriod":25000}}`, demand{nanoCPUs: 2_000_000_000}},
+			`{"HostConfig":{"CpuQuota":50000,"CpuPeriod":25000}}`, demand{nanoCPUs: 2_000_000_000, quota: 50000, period: 25000}},
 		"a quota of the default period": {
-			`{"HostConfig":{"CpuQuota":50000}}`, demand{nanoCPUs: 500_000_000}},
+			`{"HostConfig":{"CpuQuota":50000}}`, demand{nanoCPUs: 500_000_000, quota: 50000}},
 		"GPUs by UUID": {
 			`{"HostConfig":{"DeviceRequests":[{"DeviceIDs":["GPU-b","GPU-a"],"Capabilities":[["gpu"]]}]}}`,
 			demand{gpus: []string{"GPU-a", "GPU-b"}}},

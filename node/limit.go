@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,16 +22,41 @@ type limits struct {
 // Update changes a container of this node as the body of Docker's update says, in API
 // version. What it is to have of cores and memory must be free here: the ledger holds
 // that and what it has until the engine has answered, and then only what it has. A
-// *ledger.Refusal says what is not free. The work goes on when ctx ends.
+// *ledger.Refusal says what is not free. The work goes on when ctx ends, once it has
+// begun: what is asked of one container is done one after the other.
 func (n *Node) Update(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error) {
-	return n.once(ctx, n.creating, "", func() (int, []byte, error) { return n.updateInTurn(container, version, body) })
+	for busy := n.beginLimit(container); busy != nil; busy = n.beginLimit(container) {
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		}
+	}
+	return n.once(ctx, n.creating, "", func() (int, []byte, error) {
+		defer n.endLimit(container)
+		return n.updateInTurn(container, version, body)
+	})
+}
+
+// beginLimit has the caller alone change the limits of a container until endLimit, or
+// returns what is closed when somebody else ends.
+func (n *Node) beginLimit(container string) (busy chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if busy = n.limiting[container]; busy == nil {
+		n.limiting[container] = make(chan struct{})
+	}
+	return busy
+}
+
+func (n *Node) endLimit(container string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.limiting[container])
+	delete(n.limiting, container)
 }
 
 func (n *Node) updateInTurn(container, version string, body []byte) (status int, reply []byte, err error) {
-	if err := n.limiting.acquire(n.life); err != nil {
-		return 0, nil, err
-	}
-	defer n.limiting.release()
 	p := n.placementOf(container)
 	if p == nil && n.cfg.Log.Read(n.life) == nil {
 		p = n.placementOf(container)
@@ -39,14 +65,45 @@ func (n *Node) updateInTurn(container, version string, body []byte) (status int,
 	if err := json.Unmarshal(body, &wanted); err != nil {
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf("read the request to update: %v", err)}
 	}
-	if p == nil || wanted == (limits{CPUPeriod: wanted.CPUPeriod}) {
+	if p == nil || wanted == (limits{}) {
 		return n.tellEngine(container, version, body) // it is not the cluster's, or keeps its cores and memory
 	}
+	now, err := n.container(container)
+	if err != nil {
+		return 0, nil, fmt.Errorf("update %s: see what limits it has: %w", p.Name, err)
+	}
+	if wanted == (limits{CPUPeriod: wanted.CPUPeriod}) && now.CPUQuota <= 0 {
+		return n.tellEngine(container, version, body) // a period of nothing
+	}
+	wanted.over(now)
 	want, err := wanted.of(p)
 	if err != nil {
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
 	}
-	return n.update(p, want, version, body)
+	return n.update(p, want, version, body, now, &wanted)
+}
+
+// over has the quota and the period that are not changed stay, where one of them is.
+func (w *limits) over(now *engine.Container) {
+	if w.CPUQuota <= 0 && w.CPUPeriod > 0 && w.NanoCpus <= 0 {
+		w.CPUQuota = now.CPUQuota
+	}
+	if w.CPUPeriod <= 0 {
+		w.CPUPeriod = now.CPUPeriod
+	}
+}
+
+// container returns what the engine has of one of its containers.
+func (n *Node) container(id string) (*engine.Container, error) {
+	list, err := n.cfg.Engine.Containers(n.life)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(list, func(c engine.Container) bool { return c.ID == id })
+	if at < 0 {
+		return nil, &ledger.Refusal{Code: ledger.Unknown, Message: "No such container: " + id}
+	}
+	return &list[at], nil
 }
 
 // of returns what the placement is to ask for.
@@ -69,7 +126,7 @@ func (w *limits) of(p *ledger.Placement) (c ledger.Limit, err error) {
 
 // update has the ledger hold what the placement is to have, then the engine change
 // it, and then the ledger hold no more than that, or than before.
-func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, body []byte) (status int, reply []byte, err error) {
+func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, body []byte, now *engine.Container, wanted *limits) (status int, reply []byte, err error) {
 	back := ledger.Limit{
 		Placement: old.ID, MilliCPU: old.Request.MilliCPU, Cores: old.Request.Cores, Memory: old.Request.Memory, Pin: old.Grant.Cores,
 	}
@@ -83,7 +140,7 @@ func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, 
 		n.settleLimit(back)
 		return 0, nil, fmt.Errorf("free cores %s of %s: %w", want.Pin, n.cfg.Name, err)
 	}
-	body, err = writeLimits(body, want, n.sharedWith(old))
+	body, err = writeLimits(body, want, n.sharedWith(old), now, wanted)
 	if err != nil {
 		n.settleLimit(back)
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
@@ -104,12 +161,10 @@ func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, 
 
 // within says whether the container has no more than the placement was granted.
 func (n *Node) within(p *ledger.Placement) bool {
-	list, err := n.cfg.Engine.Containers(n.life)
-	at := slices.IndexFunc(list, func(c engine.Container) bool { return c.ID == p.Container })
-	if err != nil || at < 0 {
+	c, err := n.container(p.Container)
+	if err != nil {
 		return false
 	}
-	c := &list[at]
 	if g := &p.Grant; g.Shares() {
 		return c.Memory == g.Memory && (g.MilliCPU == 0) == (c.NanoCPUs == 0) && c.NanoCPUs <= g.MilliCPU*1e6
 	}
@@ -169,9 +224,10 @@ func (n *Node) settleLimit(c ledger.Limit) {
 	n.Kick() // others may spread out again
 }
 
-// writeLimits writes what the container is to have into the body of an update. Shared
-// are the cores to go to for one that has none of its own any more.
-func writeLimits(body []byte, c ledger.Limit, shared sched.CPUSet) ([]byte, error) {
+// writeLimits writes what the container is to have into the body of an update, in the
+// form that the engine has now: it refuses the other. Shared are the cores to go to for
+// one that has none of its own any more.
+func writeLimits(body []byte, c ledger.Limit, shared sched.CPUSet, now *engine.Container, wanted *limits) ([]byte, error) {
 	var top object
 	if err := json.Unmarshal(body, &top); err != nil || top == nil {
 		return nil, fmt.Errorf("read the request to update: it is no JSON object")
@@ -179,17 +235,26 @@ func writeLimits(body []byte, c ledger.Limit, shared sched.CPUSet) ([]byte, erro
 	for _, key := range []string{"NanoCpus", "CpuQuota", "CpuPeriod", "CpusetCpus"} {
 		top.remove(key)
 	}
-	if on := c.Pin; on.Count() > 0 {
+	milli, on := c.MilliCPU, shared
+	if c.Pin.Count() > 0 {
 		// A quota from an earlier life cannot be taken off: it is made to match.
+		milli, on = int64(c.Pin.Count())*sched.Core, c.Pin
+	}
+	if on.Count() > 0 {
 		top.set("CpusetCpus", on)
-		top.set("NanoCpus", int64(on.Count())*1e9)
-		return json.Marshal(top)
 	}
-	if c.MilliCPU > 0 {
-		top.set("NanoCpus", c.MilliCPU*1e6)
-	}
-	if shared.Count() > 0 {
-		top.set("CpusetCpus", shared)
+	switch {
+	case milli == 0:
+	case now.CPUQuota > 0 || now.CPUPeriod > 0:
+		period := cmp.Or(wanted.CPUPeriod, 100_000)
+		quota := milli * period / sched.Core
+		if sched.QuotaThousandths(wanted.CPUQuota, period) == milli {
+			quota = wanted.CPUQuota // to the microsecond
+		}
+		top.set("CpuPeriod", period)
+		top.set("CpuQuota", quota)
+	default:
+		top.set("NanoCpus", milli*1e6)
 	}
 	return json.Marshal(top)
 }

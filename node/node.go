@@ -113,8 +113,6 @@ type Node struct {
 	// changes what the cluster knows of this machine, and naming by whoever lists
 	// images and acts on the list. Naming is taken before telling.
 	pinning, telling, naming turn
-	// limiting is held by whoever changes the limits of a container.
-	limiting turn
 	// furnishing is held by whoever makes or removes networks and volumes of the cluster.
 	furnishing turn
 	// nameless belongs to whoever holds furnishing.
@@ -123,6 +121,9 @@ type Node struct {
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
 	registered time.Time
+	// unsure tells when a placement was first seen to hold other than its container has.
+	// It belongs to that loop, too.
+	unsure map[string]time.Time
 	// namesakes were warned of, IDs by name, and so was of leftOut images. They belong
 	// to whoever holds naming.
 	namesakes map[string]string
@@ -139,6 +140,7 @@ type Node struct {
 	sent       map[string]errand        // placements made here of images that their hosts lacked
 	identities map[string]identity      // of this engine's images, by the engine's IDs
 	evicting   map[string]chan struct{} // evictions under way by image, closed at their end
+	limiting   map[string]chan struct{} // changes of limits under way by container, closed at their end
 	calls      sync.WaitGroup
 }
 
@@ -148,9 +150,9 @@ func New(cfg Config) *Node {
 	return &Node{
 		cfg: cfg, log: cfg.Logger, life: life, stop: stop,
 		kick: make(chan struct{}, 1), copying: make(chan struct{}, 1),
-		pinning: make(turn, 1), limiting: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
+		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
 		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
-		identities: map[string]identity{}, evicting: map[string]chan struct{}{},
+		identities: map[string]identity{}, evicting: map[string]chan struct{}{}, limiting: map[string]chan struct{}{},
 	}
 }
 

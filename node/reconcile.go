@@ -101,6 +101,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 	if err := n.settleObjects(ctx); err != nil {
 		return err
 	}
+	n.settleLimits(placed, list)
 	return n.movePinned(ctx)
 }
 

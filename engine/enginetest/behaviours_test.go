@@ -33,6 +33,7 @@ func behaviours() []behaviour {
 		{"a port that the engine chooses is listed and inspected", chosenPort},
 		{"a GPU without a driver is refused at start", noGPU},
 		{"an update moves cores", moveCores},
+		{"a limit of cores keeps its form", keepForm},
 		{"a rename frees the old name", rename},
 		{"a running container is removed only by force", removeRunning},
 		{"an ID may be shortened", shortID},
@@ -171,6 +172,29 @@ func moveCores(l lab) {
 	l.must(err)
 	if in.HostConfig.CpusetCpus != "1" {
 		l.t.Errorf("after the update it is pinned to %q", in.HostConfig.CpusetCpus)
+	}
+}
+
+func keepForm(l lab) {
+	nano, quota, period := container.Resources{NanoCPUs: 5e8}, container.Resources{CPUQuota: 50000}, container.Resources{CPUPeriod: 50000}
+	for _, c := range []struct {
+		has, wants container.Resources
+		refusal    string
+	}{
+		{nano, quota, "CPU Quota cannot be updated as NanoCPUs has already been set"},
+		{nano, period, "CPU Period cannot be updated as NanoCPUs has already been set"},
+		{quota, nano, "Nano CPUs cannot be updated as CPU Quota has already been set"},
+		{period, nano, "Nano CPUs cannot be updated as CPU Period has already been set"},
+		{quota, period, ""},
+	} {
+		id := l.create(l.name("a"), container.Config{}, container.HostConfig{Resources: c.has})
+		_, err := l.ContainerUpdate(l.ctx, id, container.UpdateConfig{Resources: c.wants})
+		if c.refusal != "" {
+			l.refuses(err, errdefs.IsConflict, c.refusal)
+		} else {
+			l.must(err)
+		}
+		l.must(l.ContainerRemove(l.ctx, id, container.RemoveOptions{}))
 	}
 }
 

@@ -202,11 +202,20 @@ func (t *Twin) update(c call, b *box) reply {
 	if r := t.checkResources(req.Resources); r != nil {
 		return *r
 	}
+	if r := b.conflict(req.Resources); r != nil {
+		return *r
+	}
 	if req.CpusetCpus != "" {
 		b.host.CpusetCpus = req.CpusetCpus
 	}
 	if req.NanoCPUs != 0 {
 		b.host.NanoCPUs = req.NanoCPUs
+	}
+	if req.CPUQuota != 0 {
+		b.host.CPUQuota = req.CPUQuota
+	}
+	if req.CPUPeriod != 0 {
+		b.host.CPUPeriod = req.CPUPeriod
 	}
 	if req.Memory != 0 {
 		b.host.Memory = req.Memory
@@ -216,6 +225,25 @@ func (t *Twin) update(c call, b *box) reply {
 	}
 	t.tell(b, "update")
 	return reply{http.StatusOK, container.UpdateResponse{}}
+}
+
+// conflict refuses the form of a limit that the container does not have already.
+func (b *box) conflict(res container.Resources) *reply {
+	what := ""
+	switch {
+	case res.NanoCPUs > 0 && b.host.CPUPeriod > 0:
+		what = "Nano CPUs cannot be updated as CPU Period has already been set"
+	case res.NanoCPUs > 0 && b.host.CPUQuota > 0:
+		what = "Nano CPUs cannot be updated as CPU Quota has already been set"
+	case res.CPUQuota > 0 && b.host.NanoCPUs > 0:
+		what = "CPU Quota cannot be updated as NanoCPUs has already been set"
+	case res.CPUPeriod > 0 && b.host.NanoCPUs > 0:
+		what = "CPU Period cannot be updated as NanoCPUs has already been set"
+	default:
+		return nil
+	}
+	r := refuse(http.StatusConflict, "Cannot update container %s: Conflicting options: %s", b.id, what)
+	return &r
 }
 
 // endpoints is what the container is connected to.
