@@ -80,6 +80,11 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 		rows = rows[:min(limit, len(rows))]
 	}
 	var merged joined
+	size := len("[]\n")
+	for i := range rows {
+		size += len(rows[i].data) + len(",")
+	}
+	merged.Grow(size)
 	merged.WriteByte('[')
 	for i := range rows {
 		merged.add(rows[i].data)

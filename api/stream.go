@@ -27,6 +27,7 @@ func (a *API) sendStream(w http.ResponseWriter, c *call, node, ref string) {
 	s.cut = cut
 	a.streams.begin(s)
 	defer a.streams.end(s)
+	defer s.spare.Wait()
 	defer cut(nil)
 	out := *c
 	out.Request = c.WithContext(ctx)
@@ -44,6 +45,8 @@ type stream struct {
 	call *call  // the client's
 	node string // it comes from; "" is from several
 	cut  context.CancelCauseFunc
+
+	spare sync.WaitGroup
 }
 
 // Causes of the end of a stream that nobody else ended.
@@ -58,10 +61,19 @@ func (s *stream) watch(r *http.Response) {
 	switch r.StatusCode {
 	case http.StatusSwitchingProtocols:
 		if way, ok := r.Body.(io.ReadWriteCloser); ok && r.Header.Get("Upgrade") == "tcp" {
+			s.spareWay(r.Request.Context())
 			r.Body = &hijacked{watched{ReadCloser: way, stream: s, frames: newFrames(r, s.call.version), end: io.EOF}, way}
 		}
 	case http.StatusOK:
 		r.Body = &watched{ReadCloser: r.Body, stream: s, frames: newFrames(r, s.call.version)}
+	}
+}
+
+// spareWay has a connection to the node ready when the stream has taken over the one
+// that there was: docker exec asks for the exit code next, and would wait for TLS.
+func (s *stream) spareWay(ctx context.Context) {
+	if s.node != s.api.cfg.Self {
+		s.spare.Go(func() { s.api.hosts.get(ctx, s.node, pathHere, nil) }) // an error is a way that is not ready
 	}
 }
 
