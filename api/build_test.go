@@ -192,6 +192,7 @@ func TestABusyEngineLosesNoNameThatWasBuilt(t *testing.T) {
 				time.Sleep(15 * time.Second)
 				busy[1](h)
 				time.Sleep(10 * time.Second)
+				synctest.Wait()
 				if i := w.imageNamed("built:1"); i.ID == first || i.Owner != "alice" {
 					t.Errorf("after the session the cluster has %+v", i)
 				}
