@@ -67,7 +67,7 @@ func inWorldOf(t *testing.T, n int, speaks map[string][2]string, play func(w *wo
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, net: vnet.New(1), down: map[string]bool{}, speaks: speaks}
 		t.Cleanup(func() { time.Sleep(publishTimeout + time.Second) }) // so long a build may try to name what it built, and half of that a save may wait for its reader
-		alone := settings.Default()                        // what a test does not ask for is not copied
+		alone := settings.Default()                                    // what a test does not ask for is not copied
 		alone.ImageReplicas = 1
 		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{Configure: &alone}); err != nil {
 			t.Fatal(err)
