@@ -183,6 +183,9 @@ func (a *API) makeOn(ctx context.Context, p *ledger.Placement, index uint64, pat
 	if err := a.hosts.there(ctx, p.Node); err != nil {
 		return nil, a.unreached(ctx, p, err)
 	}
+	if a.silent(ctx, p.Node) {
+		return nil, a.unreached(ctx, p, errors.New("its Docker Engine does not answer"))
+	}
 	resp, err := a.hosts.transport(p.Node).RoundTrip(req)
 	if err != nil {
 		return nil, a.lost(ctx, p, err)

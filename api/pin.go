@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, o *ord
 			return refusal
 		}
 	}
+	if err := a.pinAddress(r); err != nil {
+		return err
+	}
 	shared, err := everywhere(overlay)
 	if err != nil {
 		return err
@@ -41,6 +45,27 @@ func (a *API) pin(ctx context.Context, w *wish, overlay *options.Overlay, o *ord
 		}
 	}
 	return a.tie(ctx, w, o)
+}
+
+// pinAddress restricts a container that publishes a port at the address of a node to
+// that node.
+func (a *API) pinAddress(r *sched.Request) error {
+	at := map[string]string{} // nodes' names by their addresses
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			if ip, _, err := net.SplitHostPort(n.Address); err == nil {
+				at[ip] = n.Name
+			}
+		}
+	})
+	for _, p := range r.Ports {
+		if name := at[p.IP]; name != "" && len(at) > 1 {
+			if err := narrow(r, name, "address "+p.IP+" is its own"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func narrow(r *sched.Request, host, why string) error {

@@ -131,7 +131,11 @@ func nodeRules(labels map[string]string) (rules []rule, err error) {
 		if !given || value == "" {
 			continue
 		}
-		r, err := parseRule(constraint + ":node" + operator + strings.TrimPrefix(value, "="))
+		name := strings.TrimPrefix(value, "=")
+		if rest, ok := strings.CutPrefix(value, "!="); ok && !not {
+			operator, name = "!=", rest
+		}
+		r, err := parseRule(constraint + ":node" + operator + name)
 		if err != nil {
 			return nil, fmt.Errorf("label %s: %w", key, err)
 		}

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"ddocker/consensus/ledger"
 )
 
 type volumeRow struct{ Name, Mountpoint string }
@@ -114,5 +117,33 @@ func TestAVolumeIsTiedToNoHostByAContainerThatCameToNothing(t *testing.T) {
 		w.hosts[0].api.cfg.Peer = peer
 		w.hosts[0].create("db", strings.Replace(body, "n2", "n1", 1))
 		wantList(t, "hosts with the volume", w.where("data"), "id-n1")
+	})
+}
+
+func TestACreateIsRefusedSoonWhereItsVolumesHostHangs(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].create("db", strings.Replace(withVolume("data"), `"HostConfig"`, `"Labels":{"ddocker.node":"n2"},"HostConfig"`, 1))
+		w.hosts[1].twin.Hang()
+		w.hosts[0].want(http.StatusOK, "Host down", get, "/containers/json?all=1", "") // noticed
+		began := time.Now()
+		w.hosts[0].want(http.StatusServiceUnavailable, "n2", post, "/containers/create?name=more", withVolume("data"))
+		// Here nobody tells the node that places which hosts cannot be reached: three tries.
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		w.hosts[1].twin.Unhang()
+		time.Sleep(time.Minute)
+		wantList(t, "containers of n2", w.hosts[1].has(), "db")
+	})
+}
+
+func TestAPortAtANodesAddressIsPublishedThere(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		var ip string
+		w.log.Replica().View(func(l *ledger.Ledger) { ip, _, _ = net.SplitHostPort(l.Node("id-n3").Address) })
+		w.hosts[0].create("web", `{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"`+ip+`","HostPort":"8080"}]}}}`)
+		if got := w.placement("web").Node; got != "id-n3" {
+			t.Errorf("it is on %s", got)
+		}
 	})
 }
