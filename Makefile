@@ -39,7 +39,7 @@ check: tools
 # CI makes a test that misses its engine fail instead of passing by.
 test: export CI := 1
 test: tools
-	test/lab/with-engine.sh go test -race -timeout 15m ./...
+	test/lab/with-engine.sh go test -race -timeout 25m ./...
 
 test-engines: tools
 	test/engines/build.sh $(ENGINES)

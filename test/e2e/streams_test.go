@@ -321,13 +321,13 @@ func (o *onThird) ends() {
 		}
 	}
 	leaving.Wait()
-	o.settled(before, 8)
+	o.settled(before, 40) // spare connections among them
 
 	if text := o.docker("stats", "--no-stream", "--format", "{{.Container}} {{.PIDs}}"); !strings.HasPrefix(text, o.id[:12]+" ") {
 		t.Errorf("stats: %q", text)
 	}
 	o.websocket()
-	o.settled(before, 8)
+	o.settled(before, 40)
 }
 
 // leave kills a client of docker once it has said something.
