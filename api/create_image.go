@@ -77,7 +77,7 @@ func (a *API) sendToPull(ctx context.Context, o *order, p *ledger.Placement) err
 		a.asked.put(pullKey(name), p.Node, pullSoon)
 	}
 	a.asked.put(o.retry, p.Node, retrySoon)
-	return noImage(o.reserve.Image)
+	return ledger.NoImage(o.reserve.Image)
 }
 
 // toBring returns how many bytes of the placement's image its host lacks: all that

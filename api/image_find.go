@@ -14,10 +14,6 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-func noImage(ref string) *ledger.Refusal {
-	return ledger.NoImage(ref)
-}
-
 // findImage finds the image that a person means. One that the ledger does not
 // know yet, or cannot know without a quorum, is asked of all hosts.
 func (a *API) findImage(ctx context.Context, ref string) (ledger.FoundImage, error) {
@@ -142,7 +138,7 @@ func (a *API) copies(found ledger.FoundImage, ref string) ([]imageCopy, error) {
 	case len(away) > 0:
 		return nil, fmt.Errorf("image %s is on host %s, which does not answer: see \"ddocker nodes\"", ref, hostNames(away))
 	}
-	return nil, noImage(ref)
+	return nil, ledger.NoImage(ref)
 }
 
 // calledOn returns what the image is called on a node, which the ledger may not

@@ -209,7 +209,7 @@ func (a *API) tag(w http.ResponseWriter, c *call) {
 	}
 	on := a.holders(found.ID)
 	if len(on) == 0 {
-		failWith(w, noImage(c.ref))
+		failWith(w, ledger.NoImage(c.ref))
 		return
 	}
 	index, err := a.decide(c.Context(), ledger.Command{NameImage: &ledger.NameImage{

@@ -11,15 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/sched"
 )
-
-// changeTimeout bounds the making, removal and pruning of networks and volumes on one
-// host.
-const changeTimeout = 2 * time.Minute
 
 // maxSpec bounds what every node keeps of a network or a volume, in bytes.
 const maxSpec = 64 << 10
@@ -138,7 +133,7 @@ func (a *API) reached(ctx context.Context, kind ledger.Kind, ref, node string) e
 
 // request sends a request to a node's engine and returns the whole answer.
 func (a *API) request(ctx context.Context, method, node, path string, query url.Values, body []byte) (*record, error) {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
 	defer cancel()
 	u := url.URL{Scheme: "http", Host: "ddocker", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), strings.NewReader(string(body)))

@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/docker/docker/pkg/streamformatter"
 
+	"ddocker/consensus/ledger"
 	"ddocker/image"
 )
 
@@ -49,7 +50,7 @@ func TestProgressIsWhatDockerPullPrints(t *testing.T) {
 
 func TestErrorBeforeTheFirstMessageIsAStatus(t *testing.T) {
 	w := httptest.NewRecorder()
-	(&messages{w: w}).fail(noImage("x"))
+	(&messages{w: w}).fail(ledger.NoImage("x"))
 	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `{"message":"No such image: x:latest"}`) {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}

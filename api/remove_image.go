@@ -112,7 +112,7 @@ func (a *API) removeCopies(c *call, found ledger.FoundImage, ref string, done *s
 	if err != nil {
 		return err
 	}
-	err = noImage(c.ref) // until one host still had it
+	err = ledger.NoImage(c.ref) // until one host still had it
 	for _, one := range list {
 		removed := a.removeFrom(c.Context(), one.host, ref, c.URL.Query(), done)
 		var refused *statusError
