@@ -213,11 +213,11 @@ func (a *agent) members() []consensus.Member {
 
 func (a *agent) buildNode() {
 	m := a.cfg.machine
-	smi := func(context.Context) (string, error) { return "", gpu.ErrNoGPU }
+	smi := func(context.Context, []string) (string, error) { return "", gpu.ErrNoGPU }
 	if m == nil {
 		a.gpus = gpu.New(gpu.Config{})
 		own := &machine{gpus: a.gpus}
-		m, smi = own, func(ctx context.Context) (string, error) { return own.SMI(ctx, a.cfg.Name) }
+		m, smi = own, func(ctx context.Context, args []string) (string, error) { return own.SMI(ctx, a.cfg.Name, args) }
 	}
 	a.node = node.New(node.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
@@ -230,7 +230,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi,
+		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs,
 		Logger: a.cfg.Logger,
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
+	"ddocker/gpu"
 	"ddocker/sched"
 	"ddocker/test/vnet"
 )
@@ -123,9 +124,9 @@ func (w *world) add(ctx context.Context, number int) *host {
 		stores: consensus.NewStores(), machine: &fakeMachine{},
 	}
 	h.data = w.dir + "/" + h.name
-	gpu := "GPU-" + h.name
-	h.machine.cards = []sched.Card{{UUID: gpu, Model: "TITAN Xp"}}
-	h.twin = enginetest.New(enginetest.Config{Name: h.name, GPUs: []string{gpu}})
+	card := "GPU-" + h.name
+	h.machine.gpus.Set(gpu.Card{UUID: card, Model: "TITAN Xp", Index: "0", NUMA: gpu.Unread})
+	h.twin = enginetest.New(enginetest.Config{Name: h.name, GPUs: []string{card}})
 	h.twin.AddImage(busybox)
 	ip := fmt.Sprintf("10.1.0.%d", number)
 	h.engineAddr = net.JoinHostPort(ip, enginePort)
@@ -401,13 +402,15 @@ func (w *world) dockerAt(addr string) *client.Client {
 
 // fakeMachine is what an agent samples of its machine.
 type fakeMachine struct {
-	cards []sched.Card
+	gpus gpu.Simulated
 
 	mu        sync.Mutex // guards listening
 	listening []sched.Port
 }
 
-func (m *fakeMachine) Cards() ([]sched.Card, bool) { return m.cards, true }
+func (m *fakeMachine) GPUs() gpu.State { return m.gpus.State() }
+
+func (m *fakeMachine) Topology() sched.Topology { return sched.Topology{} }
 
 func (m *fakeMachine) Listening() ([]sched.Port, error) {
 	m.mu.Lock()

@@ -17,26 +17,24 @@ import (
 
 // machine samples the machine that the agent runs on.
 type machine struct {
-	gpus *gpu.Reader
+	gpus     *gpu.Reader
+	topology sched.Topology
 
 	mu         sync.Mutex // guards what follows
 	busy, idle uint64     // clock ticks of all cores, at the last look
 }
 
-// Cards returns the GPUs; known is false while the driver does not tell.
-func (m *machine) Cards() ([]sched.Card, bool) {
-	cards, known, _ := m.gpus.Cards()
-	list := make([]sched.Card, 0, len(cards))
-	for _, c := range cards {
-		list = append(list, sched.Card{UUID: c.UUID, Model: c.Model, Memory: c.Memory})
-	}
-	return list, known
-}
+// GPUs returns what is known of the GPUs.
+func (m *machine) GPUs() gpu.State { return m.gpus.State() }
 
-// SMI returns what nvidia-smi says on this machine, whose name is host.
-func (m *machine) SMI(ctx context.Context, host string) (string, error) {
+// Topology returns how the cores are grouped; it does not change while the machine runs.
+func (m *machine) Topology() sched.Topology { return m.topology }
+
+// SMI returns what nvidia-smi says on this machine, whose name is host, with these
+// arguments.
+func (m *machine) SMI(ctx context.Context, host string, args []string) (string, error) {
 	var out bytes.Buffer
-	err := gpu.SMI(ctx, &out, m.gpus)
+	err := gpu.SMI(ctx, &out, m.gpus, args)
 	if errors.Is(err, gpu.ErrNoGPU) {
 		return "", fmt.Errorf("host %s has no NVIDIA GPU that its driver shows", host)
 	}

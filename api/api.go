@@ -9,6 +9,7 @@ import (
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
+	"ddocker/gpu"
 	"ddocker/image"
 )
 
@@ -92,8 +93,10 @@ type Config struct {
 	Caller func(r *http.Request) string
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
-	// SMI writes what nvidia-smi says of this machine.
-	SMI func(ctx context.Context) (string, error)
+	// SMI returns what nvidia-smi says of this machine with these arguments.
+	SMI func(ctx context.Context, args []string) (string, error)
+	// GPUs returns what is known of this machine's GPUs and of who uses them.
+	GPUs func() gpu.State
 	// Socket is where this node serves local clients; a container that asks for its
 	// engine's socket gets this.
 	Socket string

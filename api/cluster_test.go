@@ -69,7 +69,7 @@ func TestSMIIsAskedOfTheHost(t *testing.T) {
 		w.hosts[2].fail()
 		w.hosts[0].want(http.StatusServiceUnavailable, "host n3 does not answer", get, "/ddocker/nvidia-smi?host=n3", "")
 		w.hosts[0].want(http.StatusNotFound, "No such node: n9", get, "/ddocker/nvidia-smi?host=n9", "")
-		w.hosts[0].api.local.smi = func(context.Context) (string, error) { return "", errors.New("no GPU here") }
+		w.hosts[0].api.local.smi = func(context.Context, []string) (string, error) { return "", errors.New("no GPU here") }
 		w.hosts[0].want(http.StatusNotFound, "no GPU here", get, "/ddocker/nvidia-smi?host=n1", "")
 	})
 }

@@ -45,7 +45,7 @@ type Local struct {
 	proxy        *httputil.ReverseProxy
 	buffers      *buffers // of this node's proxies
 	ranges       func(ctx context.Context) (oldest, newest string, err error)
-	smi          func(ctx context.Context) (string, error)
+	smi          func(ctx context.Context, args []string) (string, error)
 }
 
 func newLocal(cfg Config) *Local {
@@ -137,7 +137,7 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && path == "/containers/prune":
 		l.pruned(w, r, version)
 	case path == pathSMI:
-		text, err := l.smi(r.Context())
+		text, err := l.smi(r.Context(), nil)
 		if err != nil {
 			fail(w, http.StatusNotFound, "%s", err)
 			return

@@ -116,7 +116,8 @@ func (w *world) add(name string) {
 		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
 		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
-		SMI:    func(context.Context) (string, error) { return "cards of " + name, nil },
+		SMI:    func(context.Context, []string) (string, error) { return "cards of " + name, nil },
+		GPUs:   h.machine.GPUs,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	running.Go(func() { mover.Run(ctx) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -88,7 +89,7 @@ func readCard(lib nvml.Interface, index int) (Card, error) {
 	if ret != nvml.SUCCESS {
 		return Card{}, fmt.Errorf("read model: %w", ret)
 	}
-	card := Card{UUID: uuid, Index: index, Model: model}
+	card := Card{UUID: uuid, Index: strconv.Itoa(index), Model: model, NUMA: Unread}
 	sample(device, &card)
 	return card, nil
 }

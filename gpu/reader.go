@@ -30,7 +30,7 @@ type Reader struct {
 	retry    time.Duration
 	changed  func() // after each change of state
 
-	state state
+	word word
 }
 
 // New returns a reader. It starts nothing: the cards are unknown until
@@ -45,7 +45,7 @@ func New(cfg Config) *Reader {
 	if r.command == nil {
 		r.command = self
 	}
-	r.state.set(nil, false, "not read yet")
+	r.word.set(State{Reason: "not read yet"})
 	return r
 }
 
@@ -55,10 +55,8 @@ func self() *exec.Cmd {
 	return &exec.Cmd{Path: "/proc/self/exe", Args: []string{"ddocker", "nvml-child"}}
 }
 
-// Cards returns what the child said last, or that nothing is known.
-func (r *Reader) Cards() (cards []Card, known bool, reason string) {
-	return r.state.Cards()
-}
+// State returns what the child said last, or that nothing is known.
+func (r *Reader) State() State { return r.word.get() }
 
 // Run keeps the child alive until ctx ends, and then returns nil. A child that
 // dies or is silent for ten seconds is started again, after a second at first
@@ -102,9 +100,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (r *Reader) set(cards []Card, known bool, reason string) {
-	r.state.set(cards, known, reason)
+func (r *Reader) set(s State) {
+	r.word.set(s)
 	r.changed()
 }
 
-func (r *Reader) lose(reason string) { r.set(nil, false, reason) }
+func (r *Reader) lose(reason string) { r.set(State{Reason: reason}) }

@@ -100,12 +100,12 @@ func (r *Reader) take(line []byte) (outcome, error) {
 	}
 	switch {
 	case said.Absent:
-		r.set(nil, true, "")
+		r.set(State{Known: true})
 		return absent, nil
 	case said.Cards == nil:
 		return failed, errors.New(said.Error)
 	}
-	r.set(said.Cards, true, said.Error)
+	r.set(State{Cards: said.Cards, Known: true, Reason: said.Error})
 	return worked, nil
 }
 

@@ -23,26 +23,26 @@ var ErrNoGPU = errors.New("no NVIDIA GPU on this host")
 // cards where there is no such program. It takes at most ten seconds for the
 // program, and writes nothing when it fails. The error is [ErrNoGPU] when there
 // is nothing to show.
-func SMI(ctx context.Context, w io.Writer, source Source) error {
+func SMI(ctx context.Context, w io.Writer, source Source, args []string) error {
 	program, err := exec.LookPath("nvidia-smi")
 	if err == nil {
-		return runSMI(ctx, w, program)
+		return runSMI(ctx, w, program, args)
 	}
-	cards, known, reason := source.Cards()
-	if !known {
-		return fmt.Errorf("read GPUs: %s", reason)
+	state := source.State()
+	if !state.Known {
+		return fmt.Errorf("read GPUs: %s", state.Reason)
 	}
-	if len(cards) == 0 {
+	if len(state.Cards) == 0 {
 		return ErrNoGPU
 	}
-	return table(w, cards)
+	return table(w, state.Cards)
 }
 
-func runSMI(ctx context.Context, w io.Writer, program string) error {
+func runSMI(ctx context.Context, w io.Writer, program string, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, smiDeadline)
 	defer cancel()
 	output := &head{room: maxSMI}
-	cmd := exec.CommandContext(ctx, program)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.WaitDelay = time.Second
 	ended := make(chan error, 1)
@@ -77,7 +77,7 @@ func table(w io.Writer, cards []Card) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "GPU\tNAME\tUUID\tTEMP\tPOWER\tMEMORY\tUTIL")
 	for _, c := range cards {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%dC\t%dW\t%d / %d MiB\t%d%%\n",
+		fmt.Fprintf(t, "%s\t%s\t%s\t%dC\t%dW\t%d / %d MiB\t%d%%\n",
 			c.Index, c.Model, c.UUID, c.Temperature, c.Power/1000, c.Used>>20, c.Memory>>20, c.Utilization)
 	}
 	return t.Flush()

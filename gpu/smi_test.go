@@ -27,7 +27,7 @@ func program(t *testing.T, script string) {
 func TestSMIPrintsWhatTheProgramPrints(t *testing.T) {
 	program(t, `echo "args: $#"; echo more >&2`)
 	var out bytes.Buffer
-	if err := SMI(t.Context(), &out, &Simulated{}); err != nil || out.String() != "args: 0\nmore\n" {
+	if err := SMI(t.Context(), &out, &Simulated{}, nil); err != nil || out.String() != "args: 0\nmore\n" {
 		t.Errorf("SMI wrote %q, %v", out.String(), err)
 	}
 }
@@ -35,7 +35,7 @@ func TestSMIPrintsWhatTheProgramPrints(t *testing.T) {
 func TestSMITellsWhyTheProgramFailed(t *testing.T) {
 	program(t, `echo "couldn't communicate with the NVIDIA driver"; exit 9`)
 	var out bytes.Buffer
-	err := SMI(t.Context(), &out, &Simulated{})
+	err := SMI(t.Context(), &out, &Simulated{}, nil)
 	want := "run nvidia-smi: exit status 9: couldn't communicate with the NVIDIA driver"
 	if err == nil || err.Error() != want || out.Len() > 0 {
 		t.Errorf("SMI wrote %q, %v; want nothing and %s", out.String(), err, want)
@@ -54,7 +54,7 @@ func TestSMIEndsAProgramThatHangs(t *testing.T) {
 		_, _ = os.ReadFile(started) // until the program has opened and closed it
 		cancel()
 	}()
-	if err := SMI(ctx, &bytes.Buffer{}, &Simulated{}); err == nil {
+	if err := SMI(ctx, &bytes.Buffer{}, &Simulated{}, nil); err == nil {
 		t.Error("SMI of a program that hangs succeeded")
 	}
 }
@@ -75,11 +75,11 @@ func TestSMIDrawsATableWithoutTheProgram(t *testing.T) {
 	program(t, "")
 	var source Simulated
 	source.Set(
-		Card{UUID: "GPU-a", Model: "TITAN Xp", Memory: 12 << 30, Used: 3 << 30, Utilization: 42, Temperature: 70, Power: 250_000},
-		Card{UUID: "GPU-b", Index: 1, Model: "A100"},
+		Card{UUID: "GPU-a", Index: "0", Model: "TITAN Xp", Memory: 12 << 30, Used: 3 << 30, Utilization: 42, Temperature: 70, Power: 250_000},
+		Card{UUID: "GPU-b", Index: "1", Model: "A100"},
 	)
 	var out bytes.Buffer
-	if err := SMI(t.Context(), &out, &source); err != nil {
+	if err := SMI(t.Context(), &out, &source, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.TrimLeft(`
@@ -96,11 +96,11 @@ func TestSMIWithoutCardsSaysSo(t *testing.T) {
 	program(t, "")
 	var source Simulated
 	source.Set()
-	if err := SMI(t.Context(), &bytes.Buffer{}, &source); !errors.Is(err, ErrNoGPU) {
+	if err := SMI(t.Context(), &bytes.Buffer{}, &source, nil); !errors.Is(err, ErrNoGPU) {
 		t.Errorf("SMI without a card fails with %v", err)
 	}
 	source.Lose("driver hangs")
-	if err := SMI(t.Context(), &bytes.Buffer{}, &source); err == nil || err.Error() != "read GPUs: driver hangs" {
+	if err := SMI(t.Context(), &bytes.Buffer{}, &source, nil); err == nil || err.Error() != "read GPUs: driver hangs" {
 		t.Errorf("SMI without knowledge fails with %v", err)
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
 	"ddocker/gossip"
+	"ddocker/gpu"
 	"ddocker/image"
 	"ddocker/relay"
 	"ddocker/sched"
@@ -61,8 +62,10 @@ type Peers interface {
 
 // Machine is what is sampled of the machine itself.
 type Machine interface {
-	// Cards returns the GPUs; known is false while they cannot be told.
-	Cards() (cards []sched.Card, known bool)
+	// GPUs returns what is known of the GPUs and of who uses them.
+	GPUs() gpu.State
+	// Topology returns how the cores of the machine are grouped.
+	Topology() sched.Topology
 	// Listening returns the ports that any process of the host listens on.
 	Listening() ([]sched.Port, error)
 	// Usage returns the CPU and memory in use, in percent.

@@ -12,6 +12,7 @@ import (
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
+	"ddocker/gpu"
 	"ddocker/sched"
 )
 
@@ -34,8 +35,9 @@ func (n *Node) register(ctx context.Context) error {
 	if err == nil {
 		now.Engine = room.EngineVersion
 		now.Capacity.Cores, now.Capacity.Memory = sched.CPUs(room.Cores...), room.Memory
-		if cards, told := n.cfg.Machine.Cards(); told && room.GPURuntime {
-			now.Capacity.Cards = cards
+		now.Capacity.Topology = n.cfg.Machine.Topology()
+		if gpus := n.cfg.Machine.GPUs(); gpus.Known && room.GPURuntime {
+			now.Capacity.Cards = cards(gpus.Cards, now.Capacity.Topology)
 		}
 	}
 	if known == nil || !equal(known.Register, now) {
@@ -53,6 +55,18 @@ func (n *Node) register(ctx context.Context) error {
 	}
 	n.registered = time.Now()
 	return nil
+}
+
+// cards says what the cards of a machine are to whoever places.
+func cards(list []gpu.Card, t sched.Topology) []sched.Card {
+	out := make([]sched.Card, len(list))
+	for i, c := range list {
+		out[i] = sched.Card{UUID: c.UUID, Index: c.Index, Model: c.Model, Profile: c.Profile, Memory: c.Memory, Far: c.Far}
+		if c.NUMA >= 0 && c.NUMA < len(t.Nodes) {
+			out[i].Near = t.Nodes[c.NUMA]
+		}
+	}
+	return out
 }
 
 // observe tells the cluster what is on this machine beside its own containers, and
@@ -85,14 +99,14 @@ func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *
 		Node: n.cfg.ID, Ports: ports,
 		Images: have.told, Seen: have.seen, Store: store,
 	}
-	var cards []sched.Card
+	var known []sched.Card
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		if h := l.Host(n.cfg.ID); h != nil {
-			cards = h.Cards
+			known = h.Cards
 		}
 	})
 	for i := range outsiders {
-		o := outsider(&outsiders[i], cards)
+		o := outsider(&outsiders[i], known)
 		o.ImageID = have.id(outsiders[i].ImageID)
 		now.Containers = append(now.Containers, o)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
+	"ddocker/gpu"
 	"ddocker/sched"
 )
 
@@ -182,7 +183,7 @@ func TestNewCardsAreRegistered(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		h := w.hosts[0]
 		h.run()
-		h.machine.Plug(sched.Card{UUID: "GPU-a", Model: "TITAN Xp"})
+		h.machine.Plug(gpu.Card{UUID: "GPU-a", Model: "TITAN Xp"})
 		w.within(2*reconcileEvery, "the card is known", func() bool {
 			n := 0
 			w.log.Replica().View(func(l *ledger.Ledger) { n = l.Host(h.id).FreeGPUs("TITAN Xp") })

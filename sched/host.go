@@ -20,18 +20,40 @@ type Host struct {
 	// Memory is in bytes.
 	Memory int64
 	Cards  []Card
+	// Topology says which cores are near one another; zero: nothing is known of it.
+	Topology Topology `json:",omitzero"`
 	// Buffer is kept free on every host, for the machine itself.
 	Buffer Buffer
 	Held   Held
 }
 
-// Card is one GPU.
+// Card is one device that a container can be given: a GPU, or a MIG device of one.
 type Card struct {
 	UUID string
+	// Index is its number on the host, "0", or "0:1" of a MIG device.
+	Index string `json:",omitempty"`
 	// Model is the driver's name of it, such as "NVIDIA TITAN Xp".
 	Model string
+	// Profile is that of a MIG device, such as "3g.40gb"; empty: a whole GPU.
+	Profile string `json:",omitempty"`
 	// Memory is in bytes.
 	Memory int64 `json:",omitempty"`
+	// Near are the cores of its NUMA node; empty: it is not told.
+	Near CPUSet `json:",omitzero"`
+	// Far has the distance to each card of the host, in their order, from 0 (one GPU)
+	// to 6 (across NUMA nodes); empty: it is not told.
+	Far []int `json:",omitempty"`
+	// Closed says why the card takes nothing new, such as "used by a process outside
+	// any container"; empty: it does. It is no part of what a machine has.
+	Closed string `json:"-"`
+}
+
+// Topology groups the cores of a machine.
+type Topology struct {
+	// Nodes are the cores of each NUMA node, Physical those of each physical core. Both
+	// are in the order of their lowest core.
+	Nodes    []CPUSet `json:",omitempty"`
+	Physical []CPUSet `json:",omitempty"`
 }
 
 // Buffer is what is never granted on a host.

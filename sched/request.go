@@ -46,10 +46,18 @@ func (r Rule) meets(h *Host) bool {
 	return ok
 }
 
-// GPUWish asks for one card: of a model, or one by UUID, or any.
+// GPUWish asks for one card that meets all that is said: the zero wish is for any
+// whole GPU.
 type GPUWish struct {
+	// Model is as SameModel reads it.
 	Model string `json:",omitempty"`
 	UUID  string `json:",omitempty"`
+	// Index is the card's number on whatever host it is, "0" or "0:1".
+	Index string `json:",omitempty"`
+	// Memory is how many bytes the card has at least.
+	Memory int64 `json:",omitempty"`
+	// Profile asks for a MIG device of this profile, such as "3g.40gb".
+	Profile string `json:",omitempty"`
 }
 
 // PortWish asks for one port of the host.

@@ -69,6 +69,8 @@ type Capacity struct {
 	Cores  sched.CPUSet `json:"cores"`
 	Memory int64        `json:"memory"` // bytes
 	Cards  []sched.Card `json:"cards,omitempty"`
+	// Topology groups the cores.
+	Topology sched.Topology `json:"topology,omitzero"`
 }
 
 // Observe replaces what a node sees on its machine beside the cluster's own
@@ -79,6 +81,8 @@ type Observe struct {
 	Closed     string       `json:"closed,omitempty"`
 	Containers []Outsider   `json:"containers,omitempty"`
 	Ports      []sched.Port `json:"ports,omitempty"` // that processes listen on
+	// Cards are those that take nothing new, by UUID.
+	Cards []ClosedCard `json:"cards,omitempty"`
 	// Images are those that its engine has, by ID.
 	Images []Holding `json:"holdings,omitempty"`
 	// Seen is how far in the log the node was when it began to list.
@@ -86,6 +90,12 @@ type Observe struct {
 	// Store says how images are read from its engine: "overlay2", "containerd", or
 	// "engine API" and why.
 	Store string `json:"store,omitempty"`
+}
+
+// ClosedCard is a GPU that takes nothing new.
+type ClosedCard struct {
+	UUID string `json:"uuid"`
+	Why  string `json:"why"` // in words for a person: "unknown: …", "busy: …"
 }
 
 // Outsider is a container that was not made through the cluster. It counts as

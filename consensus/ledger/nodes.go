@@ -81,7 +81,7 @@ func (l *Ledger) put(n *Node) {
 	}
 	n.host = &sched.Host{
 		ID: n.Node, Name: n.Name, Closed: n.Observed.Closed,
-		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Cards: n.Capacity.Cards,
+		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Cards: n.Capacity.Cards, Topology: n.Capacity.Topology,
 		Buffer: l.buffer(), Held: l.held(n, ""),
 	}
 	for port := range n.host.Held.Ports() {

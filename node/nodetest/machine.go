@@ -4,21 +4,29 @@ import (
 	"slices"
 	"sync"
 
+	"ddocker/gpu"
 	"ddocker/sched"
 )
 
 // Machine is a machine that is idle and has what it is told to have.
 type Machine struct {
 	mu        sync.Mutex // guards what follows
-	cards     []sched.Card
+	gpus      gpu.Simulated
+	topology  sched.Topology
 	listening []sched.Port
 }
 
 // Plug gives the machine these GPUs.
-func (m *Machine) Plug(cards ...sched.Card) {
+func (m *Machine) Plug(cards ...gpu.Card) { m.gpus.Set(cards...) }
+
+// Blind makes the GPUs unknown for a reason.
+func (m *Machine) Blind(reason string) { m.gpus.Lose(reason) }
+
+// Group gives the cores this topology.
+func (m *Machine) Group(t sched.Topology) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cards = cards
+	m.topology = t
 }
 
 // Listen has processes listen on these TCP ports and no others.
@@ -31,11 +39,14 @@ func (m *Machine) Listen(ports ...uint16) {
 	}
 }
 
-// Cards returns the GPUs.
-func (m *Machine) Cards() ([]sched.Card, bool) {
+// GPUs returns the GPUs.
+func (m *Machine) GPUs() gpu.State { return m.gpus.State() }
+
+// Topology returns what Group said.
+func (m *Machine) Topology() sched.Topology {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.cards, true
+	return m.topology
 }
 
 // Listening returns the ports that processes listen on.
