@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
@@ -284,4 +286,54 @@ func TestNewRefusesAnAddressItCannotDial(t *testing.T) {
 			t.Errorf("%q was accepted", host)
 		}
 	}
+}
+
+// An engine that restarts as a request has got its kept connection never saw it.
+func TestPostIsSentAgainWhenTheEngineHadClosedTheConnection(t *testing.T) {
+	for what, post := range map[string]func(ctx context.Context, e *engine.Engine) (int, error){
+		"with a body": func(ctx context.Context, e *engine.Engine) (int, error) {
+			status, _, err := e.Create(ctx, "late", "", []byte(`{"Image":"busybox:latest"}`))
+			return status, err
+		},
+		"without a body": func(ctx context.Context, e *engine.Engine) (int, error) {
+			return raw(ctx, e, "/v1.41/containers/web/start", nil)
+		},
+		"with a stream": func(ctx context.Context, e *engine.Engine) (int, error) {
+			return raw(ctx, e, "/v1.41/containers/create?name=late", io.MultiReader(strings.NewReader(`{"Image":"busybox:latest"}`)))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, twin *enginetest.Twin, _ *wire, e *engine.Engine) {
+				create(t, t.Context(), e, "web", `{"Image":"busybox:latest"}`)
+				var restarts int
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+					if c.Reused {
+						restarts++
+						twin.Restart()
+						synctest.Wait() // until the connection's reader has seen its end
+					}
+				}})
+				status, err := post(ctx, e)
+				if restarts != 1 {
+					t.Fatalf("%d restarts under the request", restarts)
+				}
+				if once := what == "with a stream"; once != (err != nil) || !once && status >= http.StatusMultipleChoices {
+					t.Errorf("%d %v", status, err)
+				}
+			})
+		})
+	}
+}
+
+func raw(ctx context.Context, e *engine.Engine, path string, body io.Reader) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := e.RoundTripper().RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
 }

@@ -314,13 +314,13 @@ func TestCommitInDoubtWaitsForItsGraceOnly(t *testing.T) {
 		index := h.claim("claim", "app:2")
 		pull := h.claim("pull", "other:1")
 		if pull <= index {
-			t.Fatal("the log goes backwards")
+			w.Fatal("the log goes backwards")
 		}
 		h.look()
 		h.twin.SetLatency(enginetest.Commit, time.Second)
 		time.AfterFunc(time.Second/2, h.twin.Restart)
 		if _, _, err := h.commitAs("claim", "app:2", index); err == nil {
-			t.Fatal("a commit that broke off went well")
+			w.Fatal("a commit that broke off went well")
 		}
 		time.Sleep(claimGrace)
 		h.look()

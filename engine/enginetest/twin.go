@@ -62,7 +62,7 @@ type Twin struct {
 	mu         sync.Mutex // guards what follows, and all that hangs off it; never held across a wait
 	serving    bool
 	life       chan struct{}
-	conns      map[net.Conn]bool
+	conns      map[*trackedConn]bool
 	gate       chan struct{} // not nil while the engine hangs; closed by Unhang
 	latency    map[Op]time.Duration
 	lies       map[Op]int
@@ -94,7 +94,7 @@ func New(cfg Config) *Twin {
 	}
 	t := &Twin{
 		cfg: cfg, id: newID(), start: time.Now(),
-		life: make(chan struct{}), conns: map[net.Conn]bool{},
+		life: make(chan struct{}), conns: map[*trackedConn]bool{},
 		latency: map[Op]time.Duration{}, lies: map[Op]int{},
 		containers: map[string]*box{}, names: map[string]*box{},
 		images: map[string]*image{}, refs: map[string]*image{}, layers: map[string]*layer{}, disk: defaultDisk,
