@@ -216,7 +216,7 @@ func (a *agent) buildNode() {
 	smi := func(context.Context, []string) (string, error) { return "", gpu.ErrNoGPU }
 	if m == nil {
 		a.gpus = gpu.New(gpu.Config{})
-		own := &machine{gpus: a.gpus}
+		own := &machine{gpus: a.gpus, topology: readTopology("/sys/devices/system")}
 		m, smi = own, func(ctx context.Context, args []string) (string, error) { return own.SMI(ctx, a.cfg.Name, args) }
 	}
 	a.node = node.New(node.Config{

@@ -27,7 +27,7 @@ type machine struct {
 // GPUs returns what is known of the GPUs.
 func (m *machine) GPUs() gpu.State { return m.gpus.State() }
 
-// Topology returns how the cores are grouped; it does not change while the machine runs.
+// Topology returns how the cores were grouped at the start.
 func (m *machine) Topology() sched.Topology { return m.topology }
 
 // SMI returns what nvidia-smi says on this machine, whose name is host, with these

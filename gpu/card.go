@@ -6,8 +6,15 @@
 //
 // NVML is never called in the process of the agent: where the driver lacks a
 // symbol, a call ends the whole process, past any recover. So a child of the
-// same binary, which runs [Child], prints what it reads once a second, and when
-// it dies or falls silent the cards read as unknown and the agent lives.
+// same binary, which runs [Child], prints what it reads every two seconds, and when
+// it dies, hangs or falls silent the cards read as unknown and the agent lives. A
+// function that an old driver's library lacks is looked up and not called: its
+// reading is left out.
+//
+// NVML counts processes as the host does, whatever PID namespace asks. So the agent
+// must run in the host's own: in another one the processes of the cards are not
+// found in its /proc and not told, or a namesake of the same number is told instead.
+// With a /proc that is the host's and mounted with hidepid it must run as root.
 //
 // [Simulated] stands in for a [Reader] where there is no card.
 package gpu
@@ -39,7 +46,7 @@ type Card struct {
 	// Far has the distance to each card of the host, in their order, from Self to
 	// System; empty: it is not told.
 	Far []int `json:"far,omitempty"`
-	// Memory and Used are in bytes.
+	// Memory and Used are in bytes; without Memory neither is told.
 	Memory int64 `json:"memory"`
 	Used   int64 `json:"used"`
 	// Utilization is the per cent of the last sample in which a kernel ran, 0 to 100, or
@@ -50,8 +57,9 @@ type Card struct {
 	Power       int `json:"power"`
 	// Processes are those that use the card, by PID.
 	Processes []Process `json:"processes,omitempty"`
-	// Idle is since when nothing ran on the card, as far as this reader knows; zero:
-	// something does.
+	// Idle is since when no process was on the card and nothing ran, as far as this
+	// reader knows; zero: something does. What ran between two readings is not seen,
+	// and a child that is started again within half a minute changes nothing.
 	Idle time.Time `json:"idle,omitzero"`
 }
 

@@ -2,16 +2,23 @@ package gpu
 
 import (
 	"context"
+	"maps"
 	"os/exec"
 	"time"
 )
 
 const (
-	patience    = 10 * time.Second // for a line of the child: it writes ten in that time
-	grace       = 5 * time.Second  // for a killed child to end
+	// patience is for a line of the child, which writes one every two seconds, and every
+	// four while the driver keeps it waiting. It is no longer because until it ends
+	// containers may be placed on cards that nobody watches.
+	patience    = 10 * time.Second
+	grace       = 5 * time.Second // for a killed child to end
 	firstRetry  = time.Second
 	lastRetry   = time.Minute
 	absentRetry = time.Hour // a driver is seldom installed
+	// lull is how long a card may be out of sight and still count as idle all the time:
+	// long enough for a child that hung and its successor.
+	lull = 30 * time.Second
 )
 
 // Config is what a [Reader] needs.
@@ -30,8 +37,12 @@ type Reader struct {
 	retry    time.Duration
 	changed  func() // after each change of state
 
-	word word
+	rests map[string]rest // by UUID: cards on which nothing runs; of the goroutine in Run
+	word  word
 }
+
+// rest is how long nothing has run on a card.
+type rest struct{ since, seen time.Time }
 
 // New returns a reader. It starts nothing: the cards are unknown until
 // [Reader.Run] has heard of them.
@@ -41,6 +52,7 @@ func New(cfg Config) *Reader {
 		patience: patience,
 		retry:    firstRetry,
 		changed:  func() {},
+		rests:    map[string]rest{},
 	}
 	if r.command == nil {
 		r.command = self
@@ -59,14 +71,20 @@ func self() *exec.Cmd {
 func (r *Reader) State() State { return r.word.get() }
 
 // Run keeps the child alive until ctx ends, and then returns nil. A child that
-// dies or is silent for ten seconds is started again, after a second at first
-// and a minute at most; one that finds no NVML library, after an hour. Run
-// returns when the child has ended, but waits no more than five seconds for one
-// that a hung driver keeps from dying.
+// dies, is silent for ten seconds or meets a call that hangs is started again,
+// after a second at first and a minute at most; one that finds no NVML library,
+// after an hour. Run returns when the child has ended, but waits no more than five
+// seconds for one that a hung driver keeps from dying. Until such a child is gone
+// there is no other.
 func (r *Reader) Run(ctx context.Context) error {
 	wait := pace{first: r.retry}
 	for ctx.Err() == nil {
-		sleep(ctx, wait.after(r.session(ctx)))
+		began := time.Now()
+		went := r.session(ctx)
+		if went == worked && time.Since(began) < lastRetry {
+			went = failed // it may fall over the same thing each time
+		}
+		sleep(ctx, wait.after(went))
 	}
 	return nil
 }
@@ -97,6 +115,25 @@ func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
+	}
+}
+
+// stamp says of each card since when nothing has run on it, as of now. A card that
+// was out of sight for longer than a lull begins anew: nobody knows what ran there.
+func (r *Reader) stamp(cards []Card, now time.Time) {
+	maps.DeleteFunc(r.rests, func(_ string, was rest) bool { return now.Sub(was.seen) > lull })
+	for i := range cards {
+		c := &cards[i]
+		if len(c.Processes) > 0 || c.Utilization > 0 {
+			delete(r.rests, c.UUID)
+			continue
+		}
+		was, known := r.rests[c.UUID]
+		if !known {
+			was.since = now
+		}
+		was.seen = now
+		r.rests[c.UUID], c.Idle = was, was.since
 	}
 }
 

@@ -2,19 +2,22 @@ package gpu
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"time"
 )
 
-// maxLine bounds a line of the child, in bytes; a card takes about 200.
-const maxLine = 1 << 20
+// maxLine bounds a line of the child, in bytes: a card takes about 300, a process
+// on it 150.
+const maxLine = 4 << 20
 
 // outcome is how the life of one child went.
 type outcome int
@@ -45,7 +48,7 @@ func (r *Reader) session(ctx context.Context) outcome {
 	if out != absent || why != "" {
 		r.lose(reason(why, nil, ""))
 	}
-	err = r.reap(ctx, cmd)
+	err = r.reap(ctx, cmd.Process, cmd.Wait)
 	if out == absent && why == "" && err == nil {
 		return absent
 	}
@@ -102,10 +105,14 @@ func (r *Reader) take(line []byte) (outcome, error) {
 	case said.Absent:
 		r.set(State{Known: true})
 		return absent, nil
+	case said.Busy != "":
+		r.lose("GPU driver is slow: " + said.Busy)
+		return failed, nil
 	case said.Cards == nil:
-		return failed, errors.New(said.Error)
+		return failed, errors.New(cmp.Or(said.Error, "GPU reader tells of no cards"))
 	}
-	r.set(State{Cards: said.Cards, Known: true, Reason: said.Error})
+	r.stamp(said.Cards, time.Now())
+	r.set(State{Cards: said.Cards, Driver: said.Driver, CUDA: said.CUDA, Known: true, Reason: said.Error})
 	return worked, nil
 }
 
@@ -113,22 +120,22 @@ func (r *Reader) take(line []byte) (outcome, error) {
 // The kernel can keep a killed process for as long as a driver hangs. Meanwhile
 // the cards are unknown and no second child is started beside the first; the
 // end of ctx cuts the wait short.
-func (r *Reader) reap(ctx context.Context, cmd *exec.Cmd) error {
+func (r *Reader) reap(ctx context.Context, child *os.Process, wait func() error) error {
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() { ended <- wait() }()
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case err := <-ended:
 		return err
 	case <-timer.C:
-		_ = cmd.Process.Kill() // an error means that it has ended
+		_ = child.Kill() // an error means that it has ended
 	}
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("process %d does not end", cmd.Process.Pid)
+		return fmt.Errorf("process %d does not end", child.Pid)
 	}
 }
 

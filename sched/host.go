@@ -50,9 +50,10 @@ type Card struct {
 
 // Topology groups the cores of a machine.
 type Topology struct {
-	// Nodes are the cores of each NUMA node, Physical those of each physical core. Both
-	// are in the order of their lowest core.
-	Nodes    []CPUSet `json:",omitempty"`
+	// Nodes are the cores of each NUMA node, by its number: one that has only memory, or
+	// whose number is left out, has none.
+	Nodes []CPUSet `json:",omitempty"`
+	// Physical are the cores of each physical core, in the order of their lowest.
 	Physical []CPUSet `json:",omitempty"`
 }
 
