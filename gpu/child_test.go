@@ -28,69 +28,101 @@ func (p *pipe) Write(line []byte) (int, error) {
 	return p.Buffer.Write(line)
 }
 
-// host is an NVML with the given cards. A method that no test expects panics.
-func host(cards ...nvml.Device) *mock.Interface {
-	return &mock.Interface{
-		InitFunc:           func() nvml.Return { return nvml.SUCCESS },
-		DeviceGetCountFunc: func() (int, nvml.Return) { return len(cards), nvml.SUCCESS },
-		DeviceGetHandleByIndexFunc: func(i int) (nvml.Device, nvml.Return) {
-			if cards[i] == nil {
-				return nil, nvml.ERROR_GPU_IS_LOST
-			}
-			return cards[i], nvml.SUCCESS
-		},
+// reports are the lines that were written.
+func reports(t *testing.T, text string) (all []report) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var r report
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
 	}
+	return all
 }
 
-func device(uuid string, readings nvml.Return) *mock.Device {
-	return &mock.Device{
-		GetUUIDFunc: func() (string, nvml.Return) { return uuid, nvml.SUCCESS },
-		GetNameFunc: func() (string, nvml.Return) { return "NVIDIA TITAN Xp", nvml.SUCCESS },
-		GetMemoryInfoFunc: func() (nvml.Memory, nvml.Return) {
-			return nvml.Memory{Total: 12 << 30, Used: 3 << 30}, readings
-		},
-		GetUtilizationRatesFunc: func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: 42}, readings },
-		GetTemperatureFunc:      func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 70, readings },
-		GetPowerUsageFunc:       func() (uint32, nvml.Return) { return 250_000, readings },
-	}
-}
-
-func TestTheChildWritesEveryCardOnceASecond(t *testing.T) {
+func TestTheChildWritesEveryCardAtEachInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &pipe{lines: 3}
 		start := time.Now()
-		err := watch(host(device("GPU-a", nvml.SUCCESS), device("GPU-b", nvml.ERROR_NOT_SUPPORTED)), out)
+		err := watch(newDriver(host(titan("GPU-a", 1, nvml.SUCCESS), titan("GPU-b", 2, nvml.ERROR_NOT_SUPPORTED)), "", ""), out)
 		if err == nil || !strings.Contains(err.Error(), "broken pipe") {
 			t.Errorf("the child ended with %v, want the broken pipe", err)
 		}
 		if took := time.Since(start); took != 3*interval {
 			t.Errorf("three lines took %v", took)
 		}
-		var said report
-		if err := json.NewDecoder(out).Decode(&said); err != nil {
-			t.Fatal(err)
-		}
-		want := []Card{
-			{UUID: "GPU-a", Index: "0", NUMA: Unread, Model: "NVIDIA TITAN Xp", Memory: 12 << 30, Used: 3 << 30, Utilization: 42, Temperature: 70, Power: 250_000},
-			{UUID: "GPU-b", Index: "1", NUMA: Unread, Model: "NVIDIA TITAN Xp"},
-		}
-		if !reflect.DeepEqual(said.Cards, want) || said.Error != "" {
+		said := reports(t, out.String())[0]
+		want := report{Driver: "550.54.15", CUDA: "12.4", Cards: []Card{
+			{UUID: "GPU-a", Index: "0", Bus: busAt(1), NUMA: Unread, Far: []int{Self, Bridge}, Model: "NVIDIA TITAN Xp", Memory: 12 << 30, Used: 3 << 30, Utilization: 42, Temperature: 70, Power: 250_000},
+			{UUID: "GPU-b", Index: "1", Bus: busAt(2), NUMA: Unread, Far: []int{Bridge, Self}, Model: "NVIDIA TITAN Xp", Utilization: Unread, Temperature: Unread, Power: Unread},
+		}}
+		if !reflect.DeepEqual(said, want) {
 			t.Errorf("the child said %+v, want %+v", said, want)
 		}
 	})
 }
 
-func TestTheChildLeavesOutALostCard(t *testing.T) {
-	said, err := read(host(nil, device("GPU-b", nvml.SUCCESS)))
-	if err != nil || len(said.Cards) != 1 || said.Cards[0].Index != "1" || !strings.HasPrefix(said.Error, "card 0: open: ") {
-		t.Errorf("the child said %+v, %v", said, err)
-	}
+func TestTheChildNamesTheCallThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		card, released := titan("GPU-a", 1, nvml.SUCCESS), make(chan struct{})
+		defer close(released)
+		card.GetPowerUsageFunc = func() (uint32, nvml.Return) { <-released; return 0, nvml.ERROR_UNKNOWN }
+		out, start := &pipe{lines: 9}, time.Now()
+		err := watch(newDriver(host(card), "", ""), out)
+		want := []report{
+			{Busy: "nvmlDeviceGetPowerUsage of card 0"}, {Busy: "nvmlDeviceGetPowerUsage of card 0"},
+			{Error: "nvmlDeviceGetPowerUsage of card 0 hangs"},
+		}
+		if said := reports(t, out.String()); !reflect.DeepEqual(said, want) || err == nil || err.Error() != want[2].Error {
+			t.Errorf("the child said %+v and ended with %v", said, err)
+		}
+		if took := time.Since(start); took != hung*slow {
+			t.Errorf("it took %v to notice", took)
+		}
+	})
+}
+
+func TestTheChildNamesAStartThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := make(chan struct{})
+		defer close(released)
+		lib := &mock.Interface{InitFunc: func() nvml.Return { <-released; return nvml.SUCCESS }}
+		if err := watch(newDriver(lib, "", ""), &pipe{lines: 9}); err == nil || err.Error() != "nvmlInit hangs" {
+			t.Errorf("the child ended with %v", err)
+		}
+	})
+}
+
+// Cards that no other program keeps awake take seconds each to open.
+func TestASlowStartIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cards []nvml.Device
+		for i, uuid := range []string{"GPU-a", "GPU-b", "GPU-c", "GPU-d"} {
+			cards = append(cards, titan(uuid, i, nvml.SUCCESS))
+		}
+		lib := host(cards...)
+		open := lib.DeviceGetHandleByIndexFunc
+		lib.DeviceGetHandleByIndexFunc = func(i int) (nvml.Device, nvml.Return) {
+			if len(lib.DeviceGetHandleByIndexCalls()) <= len(cards) {
+				time.Sleep(13 * time.Second / 2)
+			}
+			return open(i)
+		}
+		out := &pipe{lines: 7}
+		_ = watch(newDriver(lib, "", ""), out)
+		for i, r := range reports(t, out.String()) {
+			if cards := r.Cards != nil; r.Error != "" || cards != (i == 6) || cards && len(r.Cards) != 4 {
+				t.Errorf("line %d is %+v", i, r)
+			}
+		}
+	})
 }
 
 func TestWithoutTheLibraryTheChildCallsNothingFurther(t *testing.T) {
 	var out bytes.Buffer
 	lib := &mock.Interface{InitFunc: func() nvml.Return { return nvml.ERROR_LIBRARY_NOT_FOUND }}
-	if err := watch(lib, &out); err != nil {
+	if err := watch(newDriver(lib, "", ""), &out); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := out.String(), `{"cards":[],"absent":true}`+"\n"; got != want {
@@ -106,11 +138,8 @@ func TestTheChildSaysWhyItGivesUp(t *testing.T) {
 		"count cards: ": broken,
 	} {
 		var out bytes.Buffer
-		err := watch(lib, &out)
-		var said report
-		if decode := json.Unmarshal(out.Bytes(), &said); decode != nil {
-			t.Fatal(decode)
-		}
+		err := watch(newDriver(lib, "", ""), &out)
+		said := reports(t, out.String())[0]
 		if err == nil || said.Error != err.Error() || !strings.HasPrefix(said.Error, want) || said.Cards != nil {
 			t.Errorf("the child said %+v and ended with %v, want %q", said, err, want)
 		}

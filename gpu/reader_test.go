@@ -2,12 +2,14 @@ package gpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -48,6 +50,20 @@ func play(script string) int {
 		awaitDeath()
 	case "babbles":
 		fmt.Println("NVRM: hello")
+		awaitDeath()
+	case "halves":
+		fmt.Print(twoCards[:len(twoCards)/2])
+	case "hangs":
+		fmt.Println(twoCards)
+		fmt.Println(`{"cards":null,"busy":"nvmlDeviceGetPowerUsage of card 1"}`)
+		fmt.Println(`{"cards":null,"error":"nvmlDeviceGetPowerUsage of card 1 hangs"}`)
+		awaitDeath()
+	case "waits":
+		fmt.Println(twoCards)
+		fmt.Println(`{"cards":null,"busy":"nvmlDeviceGetPowerUsage of card 1"}`)
+		awaitDeath()
+	case "says nothing":
+		fmt.Println(`{}`)
 		awaitDeath()
 	case "floods":
 		fmt.Println(strings.Repeat("x", 2*maxLine))
@@ -99,6 +115,9 @@ func TestAChildsEndIsExplained(t *testing.T) {
 		{"partly", worked, false, "GPU reader ended"},
 		{"fails", failed, false, "start NVML: driver not loaded"},
 		{"silent", failed, false, "GPU reader is silent for 200ms"},
+		{"halves", failed, false, "read cards: unexpected end of JSON input"},
+		{"hangs", worked, false, "nvmlDeviceGetPowerUsage of card 1 hangs"},
+		{"says nothing", failed, false, "GPU reader tells of no cards"},
 		{"babbles", failed, false, "read cards: invalid character 'N' looking for beginning of value"},
 		{"floods", failed, false, "read cards: bufio.Scanner: token too long"},
 	} {
@@ -157,6 +176,92 @@ func TestACardThatFailsIsLeftOutWithAReason(t *testing.T) {
 	}
 	if cards, known, reason := said(r); !known || len(cards) != 1 || reason != "card 1: GPU is lost" {
 		t.Errorf("cards are %v, known %v, %q", cards, known, reason)
+	}
+}
+
+func TestCardsAreUnknownWhileTheDriverIsSlow(t *testing.T) {
+	r := New(Config{Command: child(t, "waits")})
+	ctx, cancel := context.WithCancel(t.Context())
+	var states []State
+	r.changed = func() {
+		if states = append(states, r.State()); len(states) == 2 {
+			cancel()
+		}
+	}
+	r.session(ctx)
+	if len(states) < 2 || !states[0].Known || states[1].Known || states[1].Reason != "GPU driver is slow: nvmlDeviceGetPowerUsage of card 1" {
+		t.Errorf("the states were %+v", states)
+	}
+}
+
+// A driver can keep a killed process for ever: no other is started beside it.
+func TestAChildThatDoesNotDieIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended, killed := make(chan error), 0
+		wait, kill := func() error { return <-ended }, func() { killed++ }
+		time.AfterFunc(time.Hour, func() { ended <- errors.New("signal: killed") })
+		start := time.Now()
+		if err := reap(t.Context(), wait, kill); err == nil || err.Error() != "signal: killed" || time.Since(start) != time.Hour || killed != 1 {
+			t.Errorf("after %v, killed %d times: %v", time.Since(start), killed, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		defer close(ended)
+		if err := reap(ctx, wait, kill); err == nil || err.Error() != "GPU reader does not end" {
+			t.Errorf("the end of the agent: %v", err)
+		}
+	})
+}
+
+func TestAChildThatKeepsFailingIsStartedLessAndLess(t *testing.T) {
+	begin := child(t, "dies")
+	ctx, cancel := context.WithCancel(t.Context())
+	var starts []time.Time
+	r := New(Config{Command: func() *exec.Cmd {
+		if starts = append(starts, time.Now()); len(starts) == 6 {
+			cancel()
+		}
+		return begin()
+	}})
+	r.retry = 20 * time.Millisecond
+	if err := r.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if last := starts[5].Sub(starts[4]); last < 16*r.retry {
+		t.Errorf("the sixth start came %v after the fifth", last)
+	}
+}
+
+func TestIdleIsSinceWhenNothingRan(t *testing.T) {
+	r, start := New(Config{}), time.Now()
+	used := []Process{{PID: 1}}
+	for _, step := range []struct {
+		at    time.Duration
+		cards []Card
+		idle  string // of each card, in seconds after the start
+	}{
+		{0, []Card{{UUID: "a"}, {UUID: "b", Processes: used}, {UUID: "m", Utilization: Unread}}, "0 - 0"},
+		{2, []Card{{UUID: "a"}, {UUID: "b"}, {UUID: "m", Utilization: Unread}}, "0 2 0"},
+		{4, []Card{{UUID: "a", Utilization: 3}, {UUID: "b"}}, "- 2"},
+		{6, []Card{{UUID: "b"}, {UUID: "a"}}, "2 6"},
+		{30, []Card{{UUID: "b"}, {UUID: "m"}}, "2 0"}, // m was out of sight for 28 seconds
+		{70, []Card{{UUID: "b"}, {UUID: "m"}}, "70 70"},
+	} {
+		r.stamp(step.cards, start.Add(step.at*time.Second))
+		var idle []string
+		for _, c := range step.cards {
+			said := "-"
+			if !c.Idle.IsZero() {
+				said = fmt.Sprint(c.Idle.Sub(start).Seconds())
+			}
+			idle = append(idle, said)
+		}
+		if got := strings.Join(idle, " "); got != step.idle {
+			t.Errorf("after %d s the cards are idle since %s, want %s", step.at, got, step.idle)
+		}
+	}
+	if len(r.rests) != 2 {
+		t.Errorf("cards that left are remembered: %v", r.rests)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -48,7 +47,7 @@ func (r *Reader) session(ctx context.Context) outcome {
 	if out != absent || why != "" {
 		r.lose(reason(why, nil, ""))
 	}
-	err = r.reap(ctx, cmd.Process, cmd.Wait)
+	err = reap(ctx, cmd.Wait, func() { _ = cmd.Process.Kill() }) // an error means that it has ended
 	if out == absent && why == "" && err == nil {
 		return absent
 	}
@@ -120,7 +119,7 @@ func (r *Reader) take(line []byte) (outcome, error) {
 // The kernel can keep a killed process for as long as a driver hangs. Meanwhile
 // the cards are unknown and no second child is started beside the first; the
 // end of ctx cuts the wait short.
-func (r *Reader) reap(ctx context.Context, child *os.Process, wait func() error) error {
+func reap(ctx context.Context, wait func() error, kill func()) error {
 	ended := make(chan error, 1)
 	go func() { ended <- wait() }()
 	timer := time.NewTimer(grace)
@@ -129,13 +128,13 @@ func (r *Reader) reap(ctx context.Context, child *os.Process, wait func() error)
 	case err := <-ended:
 		return err
 	case <-timer.C:
-		_ = child.Kill() // an error means that it has ended
+		kill()
 	}
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("process %d does not end", child.Pid)
+		return errors.New("GPU reader does not end")
 	}
 }
 
