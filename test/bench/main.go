@@ -78,11 +78,12 @@ const (
 	rowPlace  = "place"
 	rowPick   = "pick"
 	rowScale  = "scale"
+	rowGPU    = "gpu"
 )
 
 var (
 	onLab      = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowImage, rowHop, rowFlow, rowRelay, rowUp, rowSwarm}
-	everything = append(onLab[:len(onLab):len(onLab)], rowPlace, rowPick, rowScale)
+	everything = append(onLab[:len(onLab):len(onLab)], rowPlace, rowPick, rowScale, rowGPU)
 )
 
 func (b *bench) wants(row string) bool { return slices.Contains(b.want, row) }
@@ -119,6 +120,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.wants(rowScale) {
 		if err := b.scale(ctx); err != nil {
 			return fmt.Errorf("lists over many hosts: %w", err)
+		}
+	}
+	if b.wants(rowGPU) {
+		if err := b.gpu(ctx); err != nil {
+			return fmt.Errorf("reading of GPUs: %w", err)
 		}
 	}
 	return nil
