@@ -33,6 +33,6 @@ func main() {
 func nvmlCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "nvml-child", Hidden: true, Args: cobra.NoArgs, SilenceUsage: true,
-		RunE: func(c *cobra.Command, _ []string) error { return gpu.Child(c.OutOrStdout()) },
+		RunE: func(c *cobra.Command, _ []string) error { return gpu.Child(c.Context(), c.OutOrStdout()) },
 	}
 }

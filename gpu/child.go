@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,17 +39,17 @@ type report struct {
 }
 
 // Child is the whole work of the child process: it writes one line of JSON every
-// two seconds until w refuses it, as a pipe does whose reader is gone. Without an
-// NVML library it writes that one fact and returns nil. Where a call into the
-// driver hangs it names the call and returns, and the call stays behind. It may
+// two seconds until ctx ends, or w refuses it, as a pipe does whose reader is gone.
+// Without an NVML library it writes that one fact and returns nil. Where a call into
+// the driver hangs it names the call and returns, and the call stays behind. It may
 // end the process: see the package comment.
-func Child(w io.Writer) error {
-	return watch(newDriver(nvml.New(), "/proc", "/sys"), w)
+func Child(ctx context.Context, w io.Writer) error {
+	return watch(ctx, newDriver(nvml.New(), "/proc", "/sys"), w)
 }
 
-func watch(d *driver, w io.Writer) error {
+func watch(ctx context.Context, d *driver, w io.Writer) error {
 	out := json.NewEncoder(w)
-	switch ret, err := await(d, out, d.start); {
+	switch ret, err := await(ctx, d, out, d.start); {
 	case err != nil:
 		return err
 	case ret == nvml.ERROR_LIBRARY_NOT_FOUND:
@@ -59,7 +60,7 @@ func watch(d *driver, w io.Writer) error {
 	}
 	for {
 		var fault error
-		r, err := await(d, out, func() (r report) { r, fault = d.read(); return r })
+		r, err := await(ctx, d, out, func() (r report) { r, fault = d.read(); return r })
 		if err != nil {
 			return err
 		}
@@ -69,13 +70,15 @@ func watch(d *driver, w io.Writer) error {
 		if err := out.Encode(r); err != nil {
 			return fmt.Errorf("write cards: %w", err)
 		}
-		<-time.NewTimer(interval).C
+		if sleep(ctx, interval); ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
 }
 
 // await has the driver do something, and tells the reader what it waits for. It
 // gives up on a call that hangs.
-func await[T any](d *driver, out *json.Encoder, do func() T) (result T, err error) {
+func await[T any](ctx context.Context, d *driver, out *json.Encoder, do func() T) (result T, err error) {
 	done := make(chan T, 1)
 	go func() { done <- do() }()
 	tick := time.NewTicker(slow)
@@ -85,6 +88,8 @@ func await[T any](d *driver, out *json.Encoder, do func() T) (result T, err erro
 		select {
 		case result = <-done:
 			return result, nil
+		case <-ctx.Done():
+			return result, context.Cause(ctx)
 		case <-tick.C:
 		}
 		now := d.current.Load()

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os/exec"
@@ -45,7 +46,7 @@ func TestTheChildWritesEveryCardAtEachInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &pipe{lines: 3}
 		start := time.Now()
-		err := watch(newDriver(host(titan("GPU-a", 1, nvml.SUCCESS), titan("GPU-b", 2, nvml.ERROR_NOT_SUPPORTED)), "", ""), out)
+		err := watch(t.Context(), newDriver(host(titan("GPU-a", 1, nvml.SUCCESS), titan("GPU-b", 2, nvml.ERROR_NOT_SUPPORTED)), "", ""), out)
 		if err == nil || !strings.Contains(err.Error(), "broken pipe") {
 			t.Errorf("the child ended with %v, want the broken pipe", err)
 		}
@@ -69,7 +70,7 @@ func TestTheChildNamesTheCallThatHangs(t *testing.T) {
 		defer close(released)
 		card.GetPowerUsageFunc = func() (uint32, nvml.Return) { <-released; return 0, nvml.ERROR_UNKNOWN }
 		out, start := &pipe{lines: 9}, time.Now()
-		err := watch(newDriver(host(card), "", ""), out)
+		err := watch(t.Context(), newDriver(host(card), "", ""), out)
 		want := []report{
 			{Busy: "nvmlDeviceGetPowerUsage of card 0"}, {Busy: "nvmlDeviceGetPowerUsage of card 0"},
 			{Error: "nvmlDeviceGetPowerUsage of card 0 hangs"},
@@ -83,12 +84,29 @@ func TestTheChildNamesTheCallThatHangs(t *testing.T) {
 	})
 }
 
+func TestTheChildEndsWhenItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := make(chan struct{})
+		defer close(released)
+		hanging := titan("GPU-a", 1, nvml.SUCCESS)
+		hanging.GetNameFunc = func() (string, nvml.Return) { <-released; return "", nvml.ERROR_UNKNOWN }
+		for name, card := range map[string]*mock.Device{"at rest": titan("GPU-a", 1, nvml.SUCCESS), "in a call": hanging} {
+			ctx, cancel := context.WithTimeout(t.Context(), interval/2)
+			start := time.Now()
+			if err := watch(ctx, newDriver(host(card), "", ""), &pipe{lines: 9}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != interval/2 {
+				t.Errorf("%s: the child ended after %v with %v", name, time.Since(start), err)
+			}
+			cancel()
+		}
+	})
+}
+
 func TestTheChildNamesAStartThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		released := make(chan struct{})
 		defer close(released)
 		lib := &mock.Interface{InitFunc: func() nvml.Return { <-released; return nvml.SUCCESS }}
-		if err := watch(newDriver(lib, "", ""), &pipe{lines: 9}); err == nil || err.Error() != "nvmlInit hangs" {
+		if err := watch(t.Context(), newDriver(lib, "", ""), &pipe{lines: 9}); err == nil || err.Error() != "nvmlInit hangs" {
 			t.Errorf("the child ended with %v", err)
 		}
 	})
@@ -110,7 +128,7 @@ func TestASlowStartIsNoHang(t *testing.T) {
 			return open(i)
 		}
 		out := &pipe{lines: 7}
-		_ = watch(newDriver(lib, "", ""), out)
+		_ = watch(t.Context(), newDriver(lib, "", ""), out)
 		for i, r := range reports(t, out.String()) {
 			if cards := r.Cards != nil; r.Error != "" || cards != (i == 6) || cards && len(r.Cards) != 4 {
 				t.Errorf("line %d is %+v", i, r)
@@ -122,7 +140,7 @@ func TestASlowStartIsNoHang(t *testing.T) {
 func TestWithoutTheLibraryTheChildCallsNothingFurther(t *testing.T) {
 	var out bytes.Buffer
 	lib := &mock.Interface{InitFunc: func() nvml.Return { return nvml.ERROR_LIBRARY_NOT_FOUND }}
-	if err := watch(newDriver(lib, "", ""), &out); err != nil {
+	if err := watch(t.Context(), newDriver(lib, "", ""), &out); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := out.String(), `{"cards":[],"absent":true}`+"\n"; got != want {
@@ -138,7 +156,7 @@ func TestTheChildSaysWhyItGivesUp(t *testing.T) {
 		"count cards: ": broken,
 	} {
 		var out bytes.Buffer
-		err := watch(newDriver(lib, "", ""), &out)
+		err := watch(t.Context(), newDriver(lib, "", ""), &out)
 		said := reports(t, out.String())[0]
 		if err == nil || said.Error != err.Error() || !strings.HasPrefix(said.Error, want) || said.Cards != nil {
 			t.Errorf("the child said %+v and ended with %v, want %q", said, err, want)

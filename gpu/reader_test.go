@@ -31,7 +31,7 @@ func play(script string) int {
 	case "absent":
 		fmt.Println(`{"cards":[],"absent":true}`)
 	case "real":
-		if Child(os.Stdout) != nil {
+		if Child(context.Background(), os.Stdout) != nil {
 			return 1
 		}
 	case "reads":
