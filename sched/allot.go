@@ -1,30 +1,24 @@
 package sched
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // lastPort is the highest port that the cluster chooses.
 const lastPort = 65535
 
-// Allot works out what exactly a host grants to a request that fits it: the
-// lowest free cores, the first free cards, the wanted ports, and for ports that
-// the cluster chooses the lowest from first up that neither the host holds nor,
-// says next, the rest of the cluster. Next returns the lowest port from from up
-// that may be chosen, above 65535 for none; nil: every port may. Allot fails as
-// Fit fails, and where no port is left. The host is not changed: see Held.Add.
+// Allot works out what exactly a host grants to a request that fits it: whole physical
+// cores of one NUMA node where possible, the cards that lie closest together and to
+// those cores, the wanted ports, and for ports that the cluster chooses the lowest from
+// first up that neither the host holds nor, says next, the rest of the cluster. Of what
+// is as good, and of all that nothing is told of, the lowest comes first. Next returns
+// the lowest port from from up that may be chosen, above 65535 for none; nil: every port
+// may. Allot fails as Fit fails, and where no port is left. The host is not changed: see
+// Held.Add.
 func Allot(h *Host, r *Request, first uint16, next func(proto string, from int) int) (*Grant, Lack, bool) {
 	if lack, ok := Fit(h, r); !ok {
 		return nil, lack, false
 	}
-	g := &Grant{Memory: r.Memory, GPUs: allotGPUs(h, r)}
-	switch n := r.Pinned(); {
-	case r.Cores.Count() > 0:
-		g.Cores = r.Cores
-	case n > 0:
-		g.Cores = h.Shared().First(n)
-	default:
+	g := &Grant{Memory: r.Memory}
+	if g.Cores, g.GPUs = allotDevices(h, r); g.Shares() {
 		g.MilliCPU = r.MilliCPU
 	}
 	var ok bool
@@ -34,36 +28,33 @@ func Allot(h *Host, r *Request, first uint16, next func(proto string, from int) 
 	return g, Lack{}, true
 }
 
-func allotGPUs(h *Host, r *Request) []string {
-	var uuids []string
-	if r.AllGPUs {
-		for i := range h.Cards {
-			uuids = append(uuids, h.Cards[i].UUID)
-		}
-		return uuids
+// allotDevices chooses cores and cards together: the cards decide in which NUMA node
+// the cores are, and where that is the same to them, the cores.
+// allotDevices chooses cores and cards together: the cards decide in which NUMA node
+// the cores are pinned, and where that is the same to them, the cores.
+func allotDevices(h *Host, r *Request) (cores CPUSet, gpus []string) {
+	ways := []pin{{cores: r.Cores}}
+	if n := r.Pinned(); n > 0 && r.Cores.Count() == 0 {
+		ways = h.pins(h.Shared(), n)
 	}
-	// The narrowest wishes choose first: one card, then a model, then any.
-	wishes := slices.Clone(r.GPUs)
-	width := func(w GPUWish) int {
-		switch {
-		case w.UUID != "":
-			return 0
-		case w.Model != "":
-			return 1
-		}
-		return 2
-	}
-	slices.SortStableFunc(wishes, func(a, b GPUWish) int { return cmp.Compare(width(a), width(b)) })
-	for _, w := range wishes {
+	cores = ways[0].cores
+	var cards []int
+	switch least := 0; {
+	case r.AllGPUs:
 		for i := range h.Cards {
-			c := &h.Cards[i]
-			if w.takes(c) && !h.Held.gpus[c.UUID] && !slices.Contains(uuids, c.UUID) {
-				uuids = append(uuids, c.UUID)
-				break
+			cards = append(cards, i)
+		}
+	case len(r.GPUs) > 0:
+		for i, way := range ways {
+			if set, cost := choose(h, r, way.cores); i == 0 || cost < least {
+				cores, cards, least = way.cores, set, cost
 			}
 		}
 	}
-	return uuids
+	for _, i := range cards {
+		gpus = append(gpus, h.Cards[i].UUID)
+	}
+	return cores, gpus
 }
 
 func allotPorts(h *Host, r *Request, first uint16, next func(string, int) int) ([]Binding, bool) {

@@ -119,6 +119,9 @@ func (s CPUSet) countMinus(t CPUSet) int {
 	return n
 }
 
+// Common returns the cores that are in both s and t.
+func (s CPUSet) Common(t CPUSet) CPUSet { return s.Minus(s.Minus(t)) }
+
 // Intersects says whether s and t have a core in common.
 func (s CPUSet) Intersects(t CPUSet) bool {
 	for i := range min(len(s.words), len(t.words)) {

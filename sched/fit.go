@@ -8,6 +8,8 @@ type Lack struct {
 	Need, Free int64
 	// What names the model, the card, the port, the rule, or why the host is closed.
 	What string
+	// Why says how many cards that would do are closed, and why; empty: none is.
+	Why string
 }
 
 // Kind is the reason why a request does not fit a host, worst first: the
@@ -35,7 +37,7 @@ func Fit(h *Host, r *Request) (Lack, bool) {
 		return lack, false
 	}
 	if h.Closed != "" {
-		return Lack{h.Name, Closed, 0, 0, h.Closed}, false
+		return Lack{h.Name, Closed, 0, 0, h.Closed, ""}, false
 	}
 	for _, rule := range [...]func(*Host, *Request) (Lack, bool){fitCPU, fitMemory, fitGPUs, fitPorts} {
 		if lack, ok := rule(h, r); !ok {
@@ -49,11 +51,11 @@ func Fit(h *Host, r *Request) (Lack, bool) {
 // Admits says whether the request may go to the host at all, whatever that has.
 func (r *Request) Admits(h *Host) (Lack, bool) {
 	if r.Host != "" && r.Host != h.Name && r.Host != h.ID {
-		return Lack{h.Name, NotAsked, 0, 0, r.Host}, false
+		return Lack{h.Name, NotAsked, 0, 0, r.Host, ""}, false
 	}
 	for i := range r.Only {
 		if !r.Only[i].meets(h) {
-			return Lack{h.Name, Excluded, 0, 0, r.Only[i].Words}, false
+			return Lack{h.Name, Excluded, 0, 0, r.Only[i].Words, ""}, false
 		}
 	}
 	return Lack{}, true
@@ -98,98 +100,6 @@ func fitMemory(h *Host, r *Request) (Lack, bool) {
 		return Lack{Kind: NoMemory, Need: r.Memory, Free: free}, false
 	}
 	return Lack{}, true
-}
-
-func fitGPUs(h *Host, r *Request) (Lack, bool) {
-	if r.AllGPUs {
-		n := int64(len(h.Cards))
-		if n == 0 {
-			return Lack{Kind: TooSmall, Need: 1, What: "GPU"}, false
-		}
-		if free := int64(h.FreeGPUs("")); free < n {
-			return Lack{Kind: NoGPU, Need: n, Free: free}, false
-		}
-		return Lack{}, true
-	}
-	for i := range r.GPUs {
-		w := &r.GPUs[i]
-		if i > 0 && *w == r.GPUs[i-1] {
-			continue // counted with its twin
-		}
-		need := r.wished(h, w)
-		all, free := h.cards(w)
-		if all < need {
-			return Lack{Kind: TooSmall, Need: int64(need), Free: int64(all), What: w.words()}, false
-		}
-		if free < need {
-			return Lack{Kind: NoGPU, Need: int64(need), Free: int64(free), What: w.words()}, false
-		}
-	}
-	return Lack{}, true
-}
-
-func (w *GPUWish) words() string {
-	switch {
-	case w.UUID != "":
-		return w.UUID
-	case w.Model != "":
-		return w.Model
-	}
-	return "GPU"
-}
-
-func (w *GPUWish) takes(c *Card) bool {
-	if w.UUID != "" {
-		return c.UUID == w.UUID
-	}
-	return SameModel(c.Model, w.Model)
-}
-
-// wished counts the wishes that compete on h for the cards that w may take:
-// those for its model, and those for a card of that model by UUID; for a wish
-// for any card, all. The sets of cards that wishes may take lie within one
-// another (one card, its model, all), so that no lack in any of them means that
-// every wish can be granted (Hall's theorem), and Allot's order finds the cards.
-func (r *Request) wished(h *Host, w *GPUWish) int {
-	n := 0
-	for i := range r.GPUs {
-		if v := &r.GPUs[i]; v.within(h, w) {
-			n++
-		}
-	}
-	return n
-}
-
-// within says whether every card of h that v may take, w may take too.
-func (v *GPUWish) within(h *Host, w *GPUWish) bool {
-	switch {
-	case w.UUID != "":
-		return v.UUID == w.UUID
-	case w.Model == "":
-		return true
-	case v.UUID == "":
-		return v.Model != "" && SameModel(v.Model, w.Model)
-	}
-	for i := range h.Cards {
-		if h.Cards[i].UUID == v.UUID {
-			return SameModel(h.Cards[i].Model, w.Model)
-		}
-	}
-	return false
-}
-
-// cards counts the cards of h that w may take, and those of them that are free.
-func (h *Host) cards(w *GPUWish) (all, free int) {
-	for i := range h.Cards {
-		if !w.takes(&h.Cards[i]) {
-			continue
-		}
-		all++
-		if !h.Held.gpus[h.Cards[i].UUID] {
-			free++
-		}
-	}
-	return all, free
 }
 
 func fitPorts(h *Host, r *Request) (Lack, bool) {

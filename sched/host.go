@@ -4,7 +4,6 @@ import (
 	"iter"
 	"maps"
 	"math"
-	"strings"
 )
 
 // Core is one whole core in thousandths, the unit of MilliCPU.
@@ -183,32 +182,4 @@ func (h *Host) FreeMilliCPU() int64 {
 // FreeMemory returns the bytes that may still be granted.
 func (h *Host) FreeMemory() int64 {
 	return max(0, max(0, h.Memory-h.Buffer.Memory)-h.Held.Memory)
-}
-
-// FreeGPUs returns how many cards of the model are free; "" counts every model.
-func (h *Host) FreeGPUs(model string) int {
-	n := 0
-	for i := range h.Cards {
-		if !h.Held.gpus[h.Cards[i].UUID] && SameModel(h.Cards[i].Model, model) {
-			n++
-		}
-	}
-	return n
-}
-
-// SameModel says whether a card of the given model satisfies a wish for want.
-// Old drivers say "TITAN Xp" where new ones say "NVIDIA TITAN Xp", and people
-// write "titan xp": the vendor and the case do not count. An empty wish is
-// satisfied by every card.
-func SameModel(model, want string) bool {
-	return want == "" || strings.EqualFold(plainModel(model), plainModel(want))
-}
-
-func plainModel(s string) string {
-	const vendor = "nvidia "
-	s = strings.TrimSpace(s)
-	if len(s) > len(vendor) && strings.EqualFold(s[:len(vendor)], vendor) {
-		s = strings.TrimSpace(s[len(vendor):])
-	}
-	return s
 }

@@ -115,7 +115,11 @@ func (l Lack) String() string {
 	case NoMemory:
 		return l.Host + " has " + Bytes(l.Free) + " free"
 	case NoGPU:
-		return l.Host + " has " + gpus(l.Free, l.What) + " free"
+		words := l.Host + " has " + gpus(l.Free, l.What) + " free"
+		if l.Why != "" {
+			words += " (" + l.Why + ")"
+		}
+		return words
 	case NoPort:
 		return l.Host + " has no " + l.What
 	case NoShared:

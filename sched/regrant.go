@@ -2,7 +2,7 @@ package sched
 
 // Regrant works out what a container holds when it is to have the CPU and memory of
 // the request from now on, on a host that counts nothing of what it held. Of pinned
-// cores it keeps those that it has, as many as it may; cores, if there are any, are
+// cores it keeps those that it has, as many as it may, and gets others near them; cores, if there are any, are
 // those that it is to have. Cards and ports stay. It fails as Fit fails.
 func Regrant(h *Host, held *Grant, r *Request, cores CPUSet) (*Grant, Lack, bool) {
 	want := Request{MilliCPU: r.MilliCPU, Cores: r.Cores, Memory: r.Memory}
@@ -18,8 +18,7 @@ func Regrant(h *Host, held *Grant, r *Request, cores CPUSet) (*Grant, Lack, bool
 	case want.Cores.Count() > 0:
 		g.Cores = want.Cores
 	case n > 0:
-		kept := held.Cores.First(n)
-		g.Cores = kept.Union(h.Shared().Minus(kept).First(n - kept.Count()))
+		g.Cores = h.repin(held.Cores, n, h.near(held.GPUs))
 	default:
 		g.MilliCPU = want.MilliCPU
 	}

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// Bounds of the cards that one request asks for, and of the bytes that say of one which.
+const (
+	maxWishes = 1024
+	maxWords  = 256
+)
+
 // Request is what one container asks of a host.
 type Request struct {
 	// MilliCPU is in thousandths of a core. A multiple of 1000 asks for whole
@@ -77,10 +83,32 @@ func (r *Request) Check() error {
 	if r.MilliCPU < 0 || r.Memory < 0 {
 		return errors.New("an amount of CPU or memory cannot be negative")
 	}
+	if len(r.GPUs) > maxWishes {
+		return fmt.Errorf("nobody can have %d GPUs: the limit is %d", len(r.GPUs), maxWishes)
+	}
+	for i := range r.GPUs {
+		if err := r.GPUs[i].check(); err != nil {
+			return err
+		}
+	}
 	for _, p := range r.Ports {
 		if p.Proto != "tcp" && p.Proto != "udp" && p.Proto != "sctp" {
 			return fmt.Errorf("the protocol of a port is tcp, udp or sctp, not %q", p.Proto)
 		}
+	}
+	return nil
+}
+
+func (w *GPUWish) check() error {
+	switch {
+	case w.Memory < 0:
+		return errors.New("the memory of a GPU cannot be negative")
+	case strings.Trim(w.Index, "0123456789:") != "":
+		return fmt.Errorf("a GPU's index is a number such as 0, or 0:1 for a MIG device, not %q", w.Index)
+	case strings.Trim(strings.ToLower(w.Profile), "abcdefghijklmnopqrstuvwxyz0123456789.+-") != "":
+		return fmt.Errorf("a MIG profile is such as 3g.40gb, not %q", w.Profile)
+	case max(len(w.Model), len(w.UUID), len(w.Index), len(w.Profile)) > maxWords:
+		return fmt.Errorf("what is asked of a GPU is longer than %d bytes", maxWords)
 	}
 	return nil
 }
@@ -145,21 +173,13 @@ func (r *Request) gpuWords() []string {
 	for len(left) > 0 {
 		w, before := left[0], len(left)
 		left = slices.DeleteFunc(left, w.alike)
-		if w.UUID != "" {
-			words = append(words, w.UUID)
+		if n := before - len(left); n == 1 && w.single() {
+			words = append(words, w.words())
 		} else {
-			words = append(words, gpus(int64(before-len(left)), w.Model))
+			words = append(words, gpus(int64(n), w.words()))
 		}
 	}
 	return words
-}
-
-// alike says whether both wish for the same, however it is written.
-func (w GPUWish) alike(v GPUWish) bool {
-	if w.UUID != "" || v.UUID != "" || w.Model == "" || v.Model == "" {
-		return w == v
-	}
-	return SameModel(v.Model, w.Model)
 }
 
 func cores(milli int64) string {

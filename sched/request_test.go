@@ -19,6 +19,12 @@ func TestARequestIsSaidInTheWordsOfAPerson(t *testing.T) {
 		"2× TITAN Xp, 1× Quadro":             {GPUs: []GPUWish{titan, quadro, {Model: "nvidia titan xp"}}},
 		"3× GPU":                             {GPUs: make([]GPUWish, 3)},
 		"GPU-a, 1× GPU":                      {GPUs: []GPUWish{{UUID: "GPU-a"}, {}}},
+		"1× GPU of 20 GB or more":            {GPUs: []GPUWish{{Memory: 20 << 30}}},
+		"2× MIG 3g.40gb":                     {GPUs: []GPUWish{{Profile: "3g.40gb"}, {Profile: "3g.40gb"}}},
+		"1× A100 MIG 3g.40gb, GPU 0":         {GPUs: []GPUWish{{Model: "A100", Profile: "3g.40gb"}, {Index: "0"}}},
+		"GPU 0:1, 1× A40 of 40 GB or more":   {GPUs: []GPUWish{{Index: "0:1"}, {Model: "A40", Memory: 40 << 30}}},
+		"1× RTX 3090, 1× GeForce RTX 3090":   {GPUs: []GPUWish{{Model: "RTX 3090"}, {Model: "GeForce RTX 3090"}}},
+		"TITAN Xp GPU-a":                     {GPUs: []GPUWish{{Model: "TITAN Xp", UUID: "GPU-a"}}},
 		"2 cores, port 80/tcp, port 53/udp":  {MilliCPU: 2 * Core, Ports: []PortWish{{Host: 80, Proto: "tcp"}, {Proto: "tcp"}, {Host: 53, Proto: "udp"}}},
 		"10 cores, 100 GB, 1× GPU, port 9/x": {MilliCPU: 10 * Core, Memory: 100 << 30, GPUs: make([]GPUWish, 1), Ports: []PortWish{{Host: 9, Proto: "x"}}},
 	} {
@@ -62,34 +68,20 @@ func TestCheckRefusesWhatMakesNoSense(t *testing.T) {
 		"cannot be negative": {Memory: -1},
 		`not "TCP"`:          {Ports: []PortWish{{Proto: "TCP"}}},
 		`not ""`:             {Ports: []PortWish{{Proto: "udp"}, {}}},
+		"limit is 1024":      {GPUs: make([]GPUWish, 1025)},
+		"memory of a GPU":    {GPUs: []GPUWish{{}, {Memory: -1}}},
+		`not "-1"`:           {GPUs: []GPUWish{{Index: "-1"}}},
+		`not "0; rm"`:        {GPUs: []GPUWish{{Index: "0; rm"}}},
+		`not "3g 40gb"`:      {GPUs: []GPUWish{{Profile: "3g 40gb"}}},
+		"longer than 256":    {GPUs: []GPUWish{{Model: strings.Repeat("x", 257)}}},
 	} {
 		if err := r.Check(); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("got %v, want %q", err, why)
 		}
 	}
-	sound := Request{MilliCPU: 1, Memory: 1, Ports: []PortWish{{Proto: "tcp"}, {Proto: "udp"}, {Proto: "sctp"}}}
+	sound := Request{MilliCPU: 1, Memory: 1, GPUs: make([]GPUWish, 1024), Ports: []PortWish{{Proto: "tcp"}, {Proto: "udp"}, {Proto: "sctp"}}}
+	sound.GPUs[0] = GPUWish{Model: "TITAN Xp", UUID: "GPU-a", Index: "0:1", Memory: 1, Profile: "1g.10gb+me"}
 	if err := sound.Check(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestModelsAreTheSameWithoutVendorAndCase(t *testing.T) {
-	for _, c := range []struct {
-		model, want string
-		same        bool
-	}{
-		{"NVIDIA TITAN Xp", "TITAN Xp", true},
-		{"TITAN Xp", "NVIDIA TITAN Xp", true},
-		{"NVIDIA  TITAN Xp ", "titan xp", true},
-		{"anything", "", true},
-		{"", "", true},
-		{"", "TITAN Xp", false},
-		{"TITAN X", "TITAN Xp", false},
-		{"NVIDIA A100-SXM4-40GB", "A100", false},
-		{"nvidia", "NVIDIA", true},
-	} {
-		if got := SameModel(c.model, c.want); got != c.same {
-			t.Errorf("SameModel(%q, %q) = %v", c.model, c.want, got)
-		}
 	}
 }

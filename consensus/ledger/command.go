@@ -11,7 +11,7 @@ import (
 
 // Version is the newest version of commands and snapshots that this ledger
 // reads, and the one it writes.
-const Version = 3
+const Version = 4
 
 // Command is one entry of the log: a request ID and exactly one of the verbs.
 type Command struct {

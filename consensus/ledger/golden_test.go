@@ -97,6 +97,14 @@ func state(l *Ledger) string {
 			held += " (" + h.Closed + ")"
 		}
 		fmt.Fprintf(&b, "%s holds %s; it has cores %s, %d bytes, %d cards\n", n.Name, held, h.Cores, h.Memory, len(h.Cards))
+		if t := h.Topology; len(t.Nodes)+len(t.Physical) > 0 {
+			fmt.Fprintf(&b, "%s has NUMA nodes %v and physical cores %v\n", n.Name, t.Nodes, t.Physical)
+		}
+		for _, c := range h.Cards {
+			if c.Closed != "" {
+				fmt.Fprintf(&b, "%s's card %s is closed: %s\n", n.Name, c.UUID, c.Closed)
+			}
+		}
 	}
 	for _, id := range l.NodeIDs() {
 		for _, p := range l.Placed(id) {

@@ -44,14 +44,15 @@ func heldOf(l *Ledger) holdings {
 	return held
 }
 
-// things names everything of a node that only one container can hold.
+// things names everything of a node that only one container can hold. A card is in one
+// machine at a time, whatever several say.
 func things(node string, g *sched.Grant) []string {
 	var list []string
 	for _, c := range g.Cores.List() {
 		list = append(list, fmt.Sprint(node, " core ", c))
 	}
 	for _, uuid := range g.GPUs {
-		list = append(list, fmt.Sprint(node, " GPU ", uuid))
+		list = append(list, "GPU "+uuid)
 	}
 	for _, b := range g.Ports {
 		list = append(list, fmt.Sprint(node, " port ", b.Port()))
@@ -130,6 +131,7 @@ func summed(t fataler, l *Ledger) {
 			ports[p]++
 		}
 	}
+	staked(t, l)
 	if !slices.Equal(hosts, l.hosts) {
 		t.Fatalf("the list of hosts is not that of the nodes, by name")
 	}
@@ -138,6 +140,32 @@ func summed(t fataler, l *Ledger) {
 			p := sched.Port{Number: number, Proto: proto}
 			if counts[number] != ports[p] {
 				t.Fatalf("port %v is held on %d hosts, %d are counted", p, ports[p], counts[number])
+			}
+		}
+	}
+}
+
+// staked compares the cards of every host with what they would be if everything were
+// asked of all nodes anew.
+func staked(t fataler, l *Ledger) {
+	t.Helper()
+	for _, n := range l.Nodes() {
+		if len(n.host.Cards) != len(n.Capacity.Cards) {
+			t.Fatalf("%s has %d cards, and registered %d", n.Name, len(n.host.Cards), len(n.Capacity.Cards))
+		}
+		for i, c := range n.host.Cards {
+			told := n.Capacity.Cards[i]
+			closed := slices.ContainsFunc(n.Observed.Cards, func(s ClosedCard) bool { return s.UUID == c.UUID })
+			for _, other := range l.nodes {
+				if other != n && slices.Contains(stakesOf(other), c.UUID) {
+					closed = true
+				}
+			}
+			if closed != (c.Closed != "") || told.Closed != "" || told.UUID != c.UUID || told.Model != c.Model {
+				t.Fatalf("%s: card %+v of the registered %+v is open or closed against what is known", n.Name, c, told)
+			}
+			if c.Closed != l.closed(n, c.UUID) {
+				t.Fatalf("%s: card %s is closed for %q, and %q would be right", n.Name, c.UUID, c.Closed, l.closed(n, c.UUID))
 			}
 		}
 	}

@@ -26,6 +26,7 @@ type Ledger struct {
 	names      map[string]string // container name → placement ID
 	containers map[string]string // container ID → placement ID
 	ports      ports
+	cards      stakes
 	published  uint64                     // see Published; it is no part of the state
 	tokens     map[string]Token           // by hash
 	memos      memory                     // results by request ID
@@ -49,8 +50,9 @@ type Node struct {
 	// each with its place in the log, oldest first; replaced, not changed.
 	evicted []Holding
 
-	host *sched.Host
-	held map[string]*Placement
+	host   *sched.Host
+	held   map[string]*Placement
+	stakes []string // its part of the ledger's stakes
 }
 
 // Placement is a container's place and what it is granted there. Values are
@@ -91,6 +93,7 @@ func New() *Ledger {
 		names:      map[string]string{},
 		containers: map[string]string{},
 		ports:      newPorts(),
+		cards:      stakes{},
 		tokens:     map[string]Token{},
 		images:     map[string]*Image{},
 		named:      map[string][]string{},

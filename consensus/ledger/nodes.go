@@ -15,7 +15,7 @@ func (l *Ledger) register(c *Register) Result {
 	if n := l.NodeNamed(c.Name); n != nil && n.Name == c.Name && n.Node != c.Node {
 		return refuse(Conflict, "a node named %s is already in the cluster, at %s: start this one with another --name", c.Name, n.Address)
 	}
-	if uuid, twice := twin(c.Capacity.Cards); twice {
+	if uuid, twice := sameUUID(c.Capacity.Cards); twice {
 		return refuse(Invalid, "node %s has two GPUs with the UUID %q", c.Name, uuid)
 	}
 	n := Node{held: map[string]*Placement{}}
@@ -25,18 +25,6 @@ func (l *Ledger) register(c *Register) Result {
 	n.Register = *c
 	l.put(&n)
 	return Result{}
-}
-
-// twin finds a UUID that two cards have.
-func twin(cards []sched.Card) (uuid string, twice bool) {
-	seen := map[string]bool{}
-	for _, c := range cards {
-		if seen[c.UUID] {
-			return c.UUID, true
-		}
-		seen[c.UUID] = true
-	}
-	return "", false
 }
 
 func (l *Ledger) observe(c *Observe) Result {
@@ -81,7 +69,7 @@ func (l *Ledger) put(n *Node) {
 	}
 	n.host = &sched.Host{
 		ID: n.Node, Name: n.Name, Closed: n.Observed.Closed,
-		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Cards: n.Capacity.Cards, Topology: n.Capacity.Topology,
+		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Topology: n.Capacity.Topology,
 		Buffer: l.buffer(), Held: l.held(n, ""),
 	}
 	for port := range n.host.Held.Ports() {
@@ -90,6 +78,7 @@ func (l *Ledger) put(n *Node) {
 	l.nodes[n.Node] = n
 	at, _ := slices.BinarySearchFunc(l.hosts, n.host, byName)
 	l.hosts = slices.Insert(l.hosts, at, n.host)
+	l.stake(n)
 }
 
 // drop takes a node's host out, and its ports out of the cluster's count.

@@ -99,6 +99,9 @@ func (l *Ledger) hold(n *Node, p *Placement) {
 	}
 	n.host.Held.Add(&p.Grant)
 	n.held[p.ID] = p
+	if len(p.Grant.GPUs) > 0 {
+		l.stake(n)
+	}
 	l.placements[p.ID] = p
 	l.names[p.Name] = p.ID
 	l.containers[p.Container] = p.ID
@@ -140,7 +143,11 @@ func (l *Ledger) replace(p *Placement) Result {
 	delete(l.containers, l.placements[p.ID].Container)
 	l.containers[p.Container] = p.ID
 	l.placements[p.ID] = p
-	l.nodes[p.Node].held[p.ID] = p
+	n := l.nodes[p.Node]
+	n.held[p.ID] = p
+	if len(p.Grant.GPUs) > 0 {
+		l.stake(n) // its name may be why a card is closed elsewhere
+	}
 	l.publish(p)
 	return Result{Placement: p}
 }

@@ -14,9 +14,9 @@ import (
 
 // script carries out the commands of a golden history:
 //
-//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL]…
-//	observe NODE [closed=WORD] [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
-//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL|uuid:U]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [replaces=PLACEMENT] [apart]
+//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL[/index=N][/mem=N][/mig=PROFILE][/near=LIST][/far=N,N…]]… [numa=LIST]… [physical=LIST]…
+//	observe NODE [closed=WORD] [shut=UUID:WHY]… [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
+//	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL[/uuid=U][/index=N][/mem=N][/mig=PROFILE]]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [replaces=PLACEMENT] [apart]
 //	confirm PLACEMENT CONTAINER [from=IMAGE] [on=NODE]
 //	release PLACEMENT [expired] [on=NODE]
 //	rename PLACEMENT NAME
@@ -177,14 +177,44 @@ func (a args) register() *Register {
 	r := &Register{Node: a.word(0), Name: a.word(1), Address: a.word(1) + ":2377"}
 	r.Capacity = Capacity{Cores: a.cores(a.key("cores")), Memory: a.number(a.key("memory"))}
 	for _, card := range a.keys["card"] {
-		uuid, model, _ := strings.Cut(card, ":")
-		r.Capacity.Cards = append(r.Capacity.Cards, sched.Card{UUID: uuid, Model: model})
+		name, said := options(card)
+		uuid, model, _ := strings.Cut(name, ":")
+		c := sched.Card{
+			UUID: uuid, Model: model, Index: said["index"], Memory: a.number(said["mem"]), Profile: said["mig"], Near: a.cores(said["near"]),
+		}
+		for far := range strings.SplitSeq(said["far"], ",") {
+			if far != "" {
+				c.Far = append(c.Far, int(a.number(far)))
+			}
+		}
+		r.Capacity.Cards = append(r.Capacity.Cards, c)
+	}
+	for _, list := range a.keys["numa"] {
+		r.Capacity.Topology.Nodes = append(r.Capacity.Topology.Nodes, a.cores(list))
+	}
+	for _, list := range a.keys["physical"] {
+		r.Capacity.Topology.Physical = append(r.Capacity.Topology.Physical, a.cores(list))
 	}
 	return r
 }
 
+// options cuts a word from what is said of it, "a/key=value/key=value".
+func options(text string) (word string, said map[string]string) {
+	parts := strings.Split(text, "/")
+	said = map[string]string{}
+	for _, part := range parts[1:] {
+		key, value, _ := strings.Cut(part, "=")
+		said[key] = value
+	}
+	return parts[0], said
+}
+
 func (a args) observe() *Observe {
 	o := &Observe{Node: a.word(0), Closed: a.key("closed"), Images: a.holdings(), Seen: a.index - uint64(a.number(a.key("late")))}
+	for _, text := range a.keys["shut"] {
+		uuid, why, _ := strings.Cut(text, ":")
+		o.Cards = append(o.Cards, ClosedCard{uuid, why})
+	}
 	for _, text := range a.keys["port"] {
 		number, proto, _ := strings.Cut(text, "/")
 		o.Ports = append(o.Ports, sched.Port{Number: uint16(a.number(number)), Proto: proto})
@@ -206,11 +236,8 @@ func (a args) request() sched.Request {
 		AllGPUs: a.key("gpus") == "all", Host: a.key("host"),
 	}
 	for _, text := range a.keys["gpu"] {
-		if uuid, ok := strings.CutPrefix(text, "uuid:"); ok {
-			r.GPUs = append(r.GPUs, sched.GPUWish{UUID: uuid})
-		} else {
-			r.GPUs = append(r.GPUs, sched.GPUWish{Model: text})
-		}
+		model, said := options(text)
+		r.GPUs = append(r.GPUs, sched.GPUWish{Model: model, UUID: said["uuid"], Index: said["index"], Memory: a.number(said["mem"]), Profile: said["mig"]})
 	}
 	for _, text := range a.keys["port"] {
 		numbers, proto, _ := strings.Cut(text, "/")

@@ -1,0 +1,211 @@
+package sched
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// shownReasons bounds how many reasons a refusal has for cards that are closed.
+const shownReasons = 2
+
+// free says whether the card may be granted.
+func (h *Host) free(c *Card) bool { return c.Closed == "" && !h.Held.gpus[c.UUID] }
+
+// FreeGPUs returns how many cards of the model are free; "" counts every model.
+func (h *Host) FreeGPUs(model string) int {
+	n := 0
+	for i := range h.Cards {
+		if c := &h.Cards[i]; h.free(c) && SameModel(c.Model, model) {
+			n++
+		}
+	}
+	return n
+}
+
+func fitGPUs(h *Host, r *Request) (Lack, bool) {
+	need := len(r.GPUs)
+	switch {
+	case r.AllGPUs:
+		return fitAllGPUs(h)
+	case need == 0:
+		return Lack{}, true
+	case !slices.ContainsFunc(r.GPUs, func(w GPUWish) bool { return w != r.GPUs[0] }):
+		return fitAlike(h, &r.GPUs[0], need)
+	case need > len(h.Cards):
+		return Lack{Kind: TooSmall, Need: int64(need), Free: int64(len(h.Cards)), What: "GPU"}, false
+	}
+	var cards [16]int32
+	var seen [16]bool
+	m := matching{host: h, wishes: r.GPUs, card: cards[:min(need, len(cards))], seen: seen[:min(need, len(seen))]}
+	if need > len(cards) {
+		m.card, m.seen = make([]int32, need), make([]bool, need)
+	}
+	if m.fill(false) {
+		return Lack{}, true
+	}
+	return m.lack(), false
+}
+
+func fitAllGPUs(h *Host) (Lack, bool) {
+	all, free := len(h.Cards), h.FreeGPUs("")
+	if all == 0 {
+		return Lack{Kind: TooSmall, Need: 1, What: "GPU"}, false
+	}
+	if free < all {
+		return Lack{Kind: NoGPU, Need: int64(all), Free: int64(free), Why: h.shut([]GPUWish{})}, false
+	}
+	return Lack{}, true
+}
+
+// fitAlike is for wishes that are all the same.
+func fitAlike(h *Host, w *GPUWish, need int) (Lack, bool) {
+	all, free := 0, 0
+	for i := range h.Cards {
+		c := &h.Cards[i]
+		if !w.takes(c) {
+			continue
+		}
+		all++
+		if h.free(c) {
+			if free++; free == need {
+				return Lack{}, true
+			}
+		}
+	}
+	lack := Lack{Kind: NoGPU, Need: int64(need), Free: int64(free), What: w.words()}
+	if all < need {
+		lack.Kind, lack.Free = TooSmall, int64(all)
+	} else {
+		lack.Why = h.shut([]GPUWish{*w})
+	}
+	return lack, false
+}
+
+// matching assigns cards of a host to wishes, one to each. The sets of cards that can
+// be assigned together are the independent sets of a matroid: whichever are taken first,
+// as many can be added as there are wishes that can be met at all.
+type matching struct {
+	host   *Host
+	wishes []GPUWish
+	card   []int32 // of each wish; -1: none
+	seen   []bool  // the wishes asked in the join under way
+}
+
+// join assigns the card, if others can be made to leave a wish for it.
+func (m *matching) join(card int) bool {
+	clear(m.seen)
+	return m.place(int32(card))
+}
+
+func (m *matching) place(card int32) bool {
+	c := &m.host.Cards[card]
+	for w := range m.wishes {
+		if m.seen[w] || !m.wishes[w].takes(c) {
+			continue
+		}
+		m.seen[w] = true
+		if m.card[w] < 0 || m.place(m.card[w]) {
+			m.card[w] = card
+			return true
+		}
+	}
+	return false
+}
+
+// fill assigns anew as many of the free cards as there are wishes for, or as if all
+// were free, and says whether every wish has one.
+func (m *matching) fill(all bool) bool {
+	for w := range m.card {
+		m.card[w] = -1
+	}
+	met := 0
+	for i := range m.host.Cards {
+		if met == len(m.wishes) {
+			break
+		}
+		if (all || m.host.free(&m.host.Cards[i])) && m.join(i) {
+			met++
+		}
+	}
+	return met == len(m.wishes)
+}
+
+// lack says for which cards of the host too many wishes compete, where not all of them
+// can be met.
+func (m *matching) lack() Lack {
+	kind := NoGPU
+	if !m.fill(true) {
+		kind = TooSmall
+	} else {
+		m.fill(false)
+	}
+	// From a wish that is left over to the cards that it takes, to the wishes that
+	// have those, and so on: these wishes are one more than those cards, at least.
+	rivals := []int{slices.Index(m.card, -1)}
+	var cards []int32
+	for i := 0; i < len(rivals); i++ {
+		for j := range m.host.Cards {
+			c := &m.host.Cards[j]
+			if slices.Contains(cards, int32(j)) || !(kind == TooSmall || m.host.free(c)) || !m.wishes[rivals[i]].takes(c) {
+				continue
+			}
+			cards = append(cards, int32(j))
+			if by := slices.Index(m.card, int32(j)); !slices.Contains(rivals, by) {
+				rivals = append(rivals, by)
+			}
+		}
+	}
+	wishes := make([]GPUWish, len(rivals))
+	for i, w := range rivals {
+		wishes[i] = m.wishes[w]
+	}
+	lack := Lack{Kind: kind, Need: int64(len(wishes)), Free: int64(len(cards)), What: m.host.rivalry(wishes, cards)}
+	if kind == NoGPU {
+		lack.Why = m.host.shut(wishes)
+	}
+	return lack
+}
+
+// rivalry says what cards the wishes compete for: the words of one that takes them all,
+// else of each.
+func (h *Host) rivalry(wishes []GPUWish, cards []int32) string {
+	var words []string
+	for i := range wishes {
+		w := &wishes[i]
+		if !slices.ContainsFunc(cards, func(c int32) bool { return !w.takes(&h.Cards[c]) }) {
+			return w.words()
+		}
+		if said := w.words(); !slices.Contains(words, said) {
+			words = append(words, said)
+		}
+	}
+	return strings.Join(words, " or ")
+}
+
+// shut says how many cards that the wishes could take are closed, and why; no wishes:
+// of all cards. It is empty where none is.
+func (h *Host) shut(wishes []GPUWish) string {
+	n := 0
+	var reasons []string
+	for i := range h.Cards {
+		c := &h.Cards[i]
+		if c.Closed == "" || h.Held.gpus[c.UUID] {
+			continue
+		}
+		if len(wishes) > 0 && !slices.ContainsFunc(wishes, func(w GPUWish) bool { return w.takes(c) }) {
+			continue
+		}
+		n++
+		if why := strings.TrimPrefix(c.Closed, "busy: "); !slices.Contains(reasons, why) {
+			reasons = append(reasons, why)
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	if more := len(reasons) - shownReasons; more > 0 {
+		reasons = append(reasons[:shownReasons], fmt.Sprintf("and %d more reasons", more))
+	}
+	return fmt.Sprintf("%d closed: %s", n, strings.Join(reasons, "; "))
+}
