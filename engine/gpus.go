@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,14 +192,14 @@ func sweep(ctx context.Context, c *client.Client) error {
 		}
 	}
 	for _, left := range containers {
-		if probing(left.Labels, left.State) {
+		if Probing(left.Labels, left.State) {
 			fails(c.ContainerRemove(ctx, left.ID, container.RemoveOptions{Force: true}))
 		}
 	}
 	images, err := c.ImageList(ctx, image.ListOptions{Filters: ours})
 	fails(err)
 	for _, left := range images {
-		if unnamed(left.RepoTags) {
+		if ProbeImage(left.Labels, left.RepoTags) {
 			_, err := c.ImageRemove(ctx, left.ID, image.RemoveOptions{Force: true})
 			fails(err)
 		}
@@ -209,18 +210,14 @@ func sweep(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// probing says whether a container is that of a trial, which has never run: the label
+// Probing says whether a container is that of a trial, which has never run: the label
 // alone hides nothing that does.
-func probing(labels map[string]string, state string) bool {
+func Probing(labels map[string]string, state string) bool {
 	return labels[LabelProbe] != "" && (state == container.StateCreated || state == container.StateExited || state == "dead" || state == "removing")
 }
 
-// unnamed says whether these names of an image are none.
-func unnamed(tags []string) bool {
-	for _, tag := range tags {
-		if !strings.HasPrefix(tag, "<none>") {
-			return false
-		}
-	}
-	return true
+// ProbeImage says whether an image is that of a trial, which has no name.
+func ProbeImage(labels map[string]string, tags []string) bool {
+	named := func(tag string) bool { return !strings.HasPrefix(tag, "<none>") }
+	return labels[LabelProbe] != "" && !slices.ContainsFunc(tags, named)
 }

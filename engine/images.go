@@ -49,7 +49,7 @@ func (e *Engine) Images(ctx context.Context) ([]Image, error) {
 	}
 	images := make([]Image, 0, len(list))
 	for _, s := range list {
-		if s.Labels[LabelProbe] != "" && unnamed(s.RepoTags) {
+		if ProbeImage(s.Labels, s.RepoTags) {
 			continue
 		}
 		refs := slices.Concat(s.RepoTags, s.RepoDigests)

@@ -54,6 +54,18 @@ func (t *Twin) Visible() map[string][]string {
 	return visible
 }
 
+// Trials returns the names of the containers with the label of package engine's trials.
+func (t *Twin) Trials() (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, b := range t.containers {
+		if b.config.Labels["ddocker.probe"] != "" {
+			names = append(names, b.name)
+		}
+	}
+	return names
+}
+
 // asked returns what of GPUs b asks for: UUIDs, indices, or "all".
 func (t *Twin) asked(b *box) (ids []string) {
 	for _, r := range b.host.DeviceRequests {
