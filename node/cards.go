@@ -40,6 +40,7 @@ const (
 // cardMemory is what a node remembers of the host's cards from one look to the next.
 type cardMemory struct {
 	mu      sync.Mutex           // guards what follows
+	known   bool                 // all of it was known once in this life
 	closed  map[string]*closure  // by UUID
 	doubts  map[string]time.Time // when a doubtful use of a card was first seen, by UUID
 	gone    map[string]time.Time // when a registered card was first missing, by UUID
@@ -53,8 +54,8 @@ type closure struct {
 	why string
 	// told is when these words were first told, seen when there last was a reason.
 	told, seen time.Time
-	// early closures are from before the cards were known at all in this life of the
-	// agent, and end with that.
+	// early closures are from before anything was known in this life of the agent, and
+	// end with that.
 	early bool
 }
 
@@ -134,7 +135,7 @@ func (n *Node) closedCards() []ledger.ClosedCard {
 	v, now := n.viewCards(), time.Now()
 	n.cards.mu.Lock()
 	defer n.cards.mu.Unlock()
-	return n.cards.settle(n.reasons(v, now), v.state.Known && n.cards.trial.told(), now)
+	return n.cards.settle(n.reasons(v, now), v.state.Known && (len(v.state.Cards) == 0 || n.cards.trial.told()), now)
 }
 
 // reasons says why cards are closed now, by UUID. Its caller holds the mutex of cards.
@@ -180,21 +181,22 @@ func (n *Node) judgeUse(uuid string, u use, now time.Time) (who string) {
 	return u.why
 }
 
-// settle brings the closures up to the reasons of now. Clear says whether the cards are
-// known.
-func (c *cardMemory) settle(why map[string]string, clear bool, now time.Time) []ledger.ClosedCard {
+// settle brings the closures up to the reasons of now. Known says whether it is known
+// what cards there are, and how they are given.
+func (c *cardMemory) settle(why map[string]string, known bool, now time.Time) []ledger.ClosedCard {
+	c.known = c.known || known
 	for uuid, reason := range why {
 		was := c.closed[uuid]
-		if was == nil || was.why != reason && (was.early && clear || now.Sub(was.told) >= reopenAfter) {
-			was = &closure{why: reason, told: now, early: !clear && (was == nil || was.early)}
+		if was == nil || was.why != reason && (c.known && was.early || now.Sub(was.told) >= reopenAfter) {
+			was = &closure{why: reason, told: now}
 			c.closed[uuid] = was
 		}
-		was.seen, was.early = now, was.early && !clear
+		was.seen, was.early = now, !c.known
 	}
 	var out []ledger.ClosedCard
 	for _, uuid := range slices.Sorted(maps.Keys(c.closed)) {
 		was := c.closed[uuid]
-		if why[uuid] == "" && (was.early && clear || now.Sub(was.seen) >= reopenAfter) {
+		if why[uuid] == "" && (c.known && was.early || now.Sub(was.seen) >= reopenAfter) {
 			delete(c.closed, uuid)
 			delete(c.warned, uuid)
 			continue
