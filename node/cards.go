@@ -22,6 +22,9 @@ const (
 	// doubtFor is how long a use must last that may be the end of a container of which
 	// the ledger has forgotten already: the reader is a second behind, or two.
 	doubtFor = 5 * time.Second
+	// endFor is how long a process must be outside any container: as it ends, it may
+	// leave its container before its card. The next look finds it gone.
+	endFor = time.Second
 	// lostFor is how long the driver must not show a card, and nobody hold it, until it
 	// is no more counted among those of this machine.
 	lostFor = time.Minute
@@ -61,9 +64,9 @@ type closure struct {
 
 // use says who uses a card that should not.
 type use struct {
-	why       string // after whyBusy
-	doubtful  bool   // it may be over
-	container string // one of the cluster's own
+	why       string        // after whyBusy
+	doubt     time.Duration // it may be over within that time
+	container string        // one of the cluster's own
 }
 
 // cardView is all that one look at the cards sees.
@@ -112,12 +115,11 @@ func (v *cardView) foreign(c *gpu.Card) use {
 		name, known := v.names[p.Container]
 		switch {
 		case p.Container == "":
-			return use{why: fmt.Sprintf("%s (pid %d, %s), outside any container", cmp.Or(p.Command, "a process"), p.PID, cmp.Or(p.User, "of nobody known")),
-				doubtful: p.Command == ""}
+			return use{why: fmt.Sprintf("%s (pid %d, %s), outside any container", cmp.Or(p.Command, "a process"), p.PID, cmp.Or(p.User, "of nobody known")), doubt: endFor}
 		case v.holders[c.UUID][p.Container]:
 		case !known && v.holders[c.UUID][""]: // who has not been confirmed yet
 		case !known:
-			return use{why: "container " + ledger.Short(p.Container) + ", which the cluster does not know", doubtful: true}
+			return use{why: "container " + ledger.Short(p.Container) + ", which the cluster does not know", doubt: doubtFor}
 		default:
 			u := use{why: "container " + name + ", which was not granted it"}
 			if v.placed[p.Container] {
@@ -163,15 +165,15 @@ func (n *Node) reasons(v *cardView, now time.Time) map[string]string {
 	return why
 }
 
-// judgeUse says who uses a card wrongly, beyond doubt. What a container of the cluster
+// judgeUse says who uses a card wrongly, beyond doubt; "": nobody. What a container of the cluster
 // does is warned of once.
 func (n *Node) judgeUse(uuid string, u use, now time.Time) (who string) {
-	if !u.doubtful {
+	if u.doubt == 0 {
 		delete(n.cards.doubts, uuid)
-	} else if since, known := n.cards.doubts[uuid]; !known {
-		n.cards.doubts[uuid] = now
-		return ""
-	} else if now.Sub(since) < doubtFor {
+	} else if since, known := n.cards.doubts[uuid]; !known || now.Sub(since) < u.doubt {
+		if !known {
+			n.cards.doubts[uuid] = now
+		}
 		return ""
 	}
 	if u.container != "" && n.cards.warned[uuid] != u.container {

@@ -227,7 +227,9 @@ func TestEndOfAContainerIsNoForeignUse(t *testing.T) {
 		if err := h.docker.Remove(h.w.Context(), id, true, true); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(sampleEvery + time.Second) // the reader is behind
+		time.Sleep(sampleEvery) // the reader is behind
+		h.machine.Plug(card("GPU-a", 0, gpu.Process{PID: 7, User: "root", Command: "x"}))
+		time.Sleep(sampleEvery / 2)
 		h.plug("GPU-a")
 		time.Sleep(time.Minute)
 		if now := h.w.log.Len(); now != before+1 {
