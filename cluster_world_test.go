@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -124,9 +125,8 @@ func (w *world) add(ctx context.Context, number int) *host {
 		stores: consensus.NewStores(), machine: &fakeMachine{},
 	}
 	h.data = w.dir + "/" + h.name
-	card := "GPU-" + h.name
-	h.machine.gpus.Set(gpu.Card{UUID: card, Model: "TITAN Xp", Index: "0", NUMA: gpu.Unread})
-	h.twin = enginetest.New(enginetest.Config{Name: h.name, GPUs: []string{card}})
+	h.twin = enginetest.New(enginetest.Config{Name: h.name})
+	h.plug("GPU-" + h.name)
 	h.twin.AddImage(busybox)
 	ip := fmt.Sprintf("10.1.0.%d", number)
 	h.engineAddr = net.JoinHostPort(ip, enginePort)
@@ -328,7 +328,7 @@ func (w *world) whole() {
 }
 
 func (h *host) settled(n int) bool {
-	a := h.inside()
+	a, w := h.inside(), h.of
 	if a == nil || len(a.log.Servers()) != n || len(a.log.Status().Voters) != votersOf(n) {
 		return false
 	}
@@ -340,12 +340,29 @@ func (h *host) settled(n int) bool {
 	nodes := 0
 	a.log.View(func(l *ledger.Ledger) {
 		for _, m := range l.Nodes() {
-			if len(m.Observed.Images) > 0 && m.Observed.Closed == "" {
+			cards := w.cardsOf(m.Name)
+			if len(m.Observed.Images) > 0 && m.Observed.Closed == "" && len(m.Capacity.Cards) == cards && len(m.Observed.Cards) == 0 {
 				nodes++
 			}
 		}
 	})
 	return nodes == n && len(a.gossip.Members()) == n
+}
+
+// cardsOf returns how many cards the machine of that name has.
+func (w *world) cardsOf(name string) int {
+	i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })
+	return len(w.hosts[i].machine.GPUs().Cards)
+}
+
+// plug puts these cards into the machine, in the order of their index, and none else.
+func (h *host) plug(uuids ...string) {
+	var cards []gpu.Card
+	for i, uuid := range uuids {
+		cards = append(cards, gpu.Card{UUID: uuid, Model: "TITAN Xp", Index: strconv.Itoa(i), NUMA: gpu.Unread})
+	}
+	h.machine.gpus.Set(cards...)
+	h.twin.SetGPUs(uuids...)
 }
 
 // votersOf is the rule, once more: 1 for one or two nodes, 3 from three, 5 from

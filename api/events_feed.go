@@ -29,13 +29,14 @@ type feed struct {
 	first  time.Time // nothing before this was asked for
 	ready  bool
 	over   bool
+	trials trials
 	seen   map[string]bool
 	order  []string // the keys of seen, oldest first
 }
 
 // run tells the stream of the host's events until ctx ends, or they do.
 func (f *feed) run(ctx context.Context) {
-	f.first, f.seen = f.since, map[string]bool{}
+	f.first, f.seen, f.trials = f.since, map[string]bool{}, trials{}
 	tick := time.NewTicker(resumeEvery)
 	defer tick.Stop()
 	for {
@@ -104,6 +105,9 @@ func (f *feed) take(ctx context.Context, line eventLine, live bool) error {
 		if !f.ready || f.over {
 			f.mark(ctx, arrival{ready: !f.ready, over: f.over})
 		}
+		return nil
+	}
+	if f.trials.hide(line.Event) {
 		return nil
 	}
 	one, key, err := decorate(line.Event, f.name)

@@ -127,6 +127,9 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 	rows := make([]containerRow, 0, len(list))
 	ids := a.networkIDs(one.id)
 	for _, r := range list {
+		if trialBox(r) {
+			continue
+		}
 		if ids != nil {
 			r = []byte(ids.Replace(string(r)))
 		}

@@ -84,7 +84,9 @@ func (a *API) mergedImages(c *call, query url.Values) ([]*listedImage, error) {
 			continue
 		}
 		for _, r := range list {
-			mergeImage(byID, r, one.host)
+			if !trialImage(r) {
+				mergeImage(byID, r, one.host)
+			}
 		}
 	}
 	a.cfg.Log.View(func(l *ledger.Ledger) {

@@ -28,6 +28,7 @@ type wish struct {
 		Binds, VolumesFrom, Links             []string
 		Mounts                                []mountWish
 		NetworkMode, IpcMode, PidMode         string
+		devicesBeside
 	}
 	NetworkingConfig struct{ EndpointsConfig map[string]json.RawMessage }
 }
@@ -91,6 +92,9 @@ func (w *wish) request(s settings.Settings) (typeName string, r sched.Request, e
 		r.Memory = h.Memory
 	}
 	if err := w.gpus(&r); err != nil {
+		return "", r, err
+	}
+	if err := w.rawCards(); err != nil {
 		return "", r, err
 	}
 	r.Ports, err = w.ports()

@@ -129,6 +129,7 @@ func TestUpdateByAnOutsiderIsSeenAtOnceWhileWatchingAndInAMinuteOtherwise(t *tes
 func TestEveryCallEndsWhenTheEngineHangs(t *testing.T) {
 	for name, call := range map[string]func(context.Context, *engine.Engine) error{
 		"Versions":   func(ctx context.Context, e *engine.Engine) error { _, _, err := e.Versions(ctx); return err },
+		"GPUs":       func(ctx context.Context, e *engine.Engine) error { _, _, err := e.GPUs(ctx, "GPU-a"); return err },
 		"Capacity":   func(ctx context.Context, e *engine.Engine) error { _, err := e.Capacity(ctx); return err },
 		"Containers": func(ctx context.Context, e *engine.Engine) error { _, err := e.Containers(ctx); return err },
 		"Create": func(ctx context.Context, e *engine.Engine) error {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-
-	"github.com/docker/docker/api/types/system"
 )
 
 // Capacity is what an engine has to give to containers.
@@ -15,7 +12,6 @@ type Capacity struct {
 	EngineVersion string // such as 28.5.2
 	Cores         []int  // CPU ids that its containers may use, ascending
 	Memory        int64  // bytes
-	GPURuntime    bool   // containers may ask for GPUs
 }
 
 // Capacity asks the engine what it has. The cores of an engine on this machine
@@ -33,8 +29,7 @@ func (e *Engine) Capacity(ctx context.Context) (Capacity, error) {
 	if err != nil {
 		return Capacity{}, fmt.Errorf("ask engine for its capacity: %w", err)
 	}
-	process := e.process(ctx)
-	cores := process.cores()
+	cores := e.process(ctx).cores()
 	if len(cores) == 0 {
 		for id := range info.NCPU {
 			cores = append(cores, id)
@@ -45,17 +40,7 @@ func (e *Engine) Capacity(ctx context.Context) (Capacity, error) {
 		EngineVersion: info.ServerVersion,
 		Cores:         cores,
 		Memory:        info.MemTotal,
-		GPURuntime:    tellsGPUs(info) || process.inPath("nvidia-container-runtime-hook"),
 	}, nil
-}
-
-// tellsGPUs reports whether the engine itself names a way to GPUs: a runtime
-// called nvidia, or devices it found through CDI (from API 1.50 on).
-func tellsGPUs(info system.Info) bool {
-	_, runtime := info.Runtimes["nvidia"]
-	return runtime || slices.ContainsFunc(info.DiscoveredDevices, func(d system.DeviceInfo) bool {
-		return strings.HasPrefix(d.ID, "nvidia.com/gpu")
-	})
 }
 
 // Root is where the engine keeps its images.

@@ -47,7 +47,7 @@ type Port struct {
 // call to list them and one for every container that is new, has changed its
 // state, or was last inspected a minute ago. What a container is pinned and
 // limited to may therefore be a minute old, and is current while a Watch runs.
-// A container that is removed meanwhile is left out.
+// A container that is removed meanwhile is left out, and so is that of a trial: see GPUs.
 func (e *Engine) Containers(ctx context.Context) ([]Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -61,6 +61,9 @@ func (e *Engine) Containers(ctx context.Context) ([]Container, error) {
 	}
 	all := make([]Container, 0, len(list))
 	for _, s := range list {
+		if Probing(s.Labels, s.State) {
+			continue
+		}
 		d, err := e.demand(ctx, c, s)
 		if IsNotFound(err) {
 			continue

@@ -35,7 +35,7 @@ func (e *Engine) HasImage(ctx context.Context, ref string) (bool, error) {
 }
 
 // Images returns the engine's images, sorted by ID, without the intermediate
-// ones of builds.
+// ones of builds and those of trials.
 func (e *Engine) Images(ctx context.Context) ([]Image, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -49,6 +49,9 @@ func (e *Engine) Images(ctx context.Context) ([]Image, error) {
 	}
 	images := make([]Image, 0, len(list))
 	for _, s := range list {
+		if ProbeImage(s.Labels, s.RepoTags) {
+			continue
+		}
 		refs := slices.Concat(s.RepoTags, s.RepoDigests)
 		refs = slices.DeleteFunc(refs, func(r string) bool { return strings.HasPrefix(r, "<none>") })
 		slices.Sort(refs)

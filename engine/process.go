@@ -115,18 +115,3 @@ func (p process) cores() []int {
 	}
 	return slices.DeleteFunc(allowed, func(id int) bool { return !slices.Contains(online, id) })
 }
-
-// inPath reports whether the process would find that program.
-func (p process) inPath(program string) bool {
-	for variable := range bytes.SplitSeq(p.read("environ"), []byte{0}) {
-		path, ok := strings.CutPrefix(string(variable), "PATH=")
-		if !ok {
-			continue
-		}
-		return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool {
-			info, err := os.Stat(filepath.Join(p.root, dir, program))
-			return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
-		})
-	}
-	return false
-}

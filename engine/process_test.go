@@ -50,16 +50,3 @@ func TestSocketOfSystemdLeadsToTheOnlyDockerd(t *testing.T) {
 		t.Errorf("the engine is %d, want 78 that opened the socket", got)
 	}
 }
-
-func TestGPUHookIsFoundInTheEnginesPath(t *testing.T) {
-	root := machine(t, map[string]string{
-		"proc/77/comm":                          "dockerd\n",
-		"proc/77/environ":                       "HOME=/root\x00PATH=/bin:/opt/gpu\x00",
-		"opt/gpu/nvidia-container-runtime-hook": "#!/bin/sh\n",
-		"elsewhere/runc":                        "",
-	})
-	p := daemon(root, 77)
-	if !p.inPath("nvidia-container-runtime-hook") || p.inPath("runc") {
-		t.Errorf("hook found: %v, runc found: %v", p.inPath("nvidia-container-runtime-hook"), p.inPath("runc"))
-	}
-}

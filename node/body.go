@@ -60,9 +60,8 @@ func (o object) get(key string, into any) error {
 }
 
 // writeGrant writes what the ledger granted into the body of a create. Shared
-// are the cores that a container without its own must keep to; empty: all. Gpus
-// says whether the host has any, to be kept from containers that got none.
-func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool) ([]byte, error) {
+// are the cores that a container without its own must keep to; empty: all.
+func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus gpuMeans) ([]byte, error) {
 	var top object
 	if err := json.Unmarshal(body, &top); err != nil || top == nil {
 		return nil, fmt.Errorf("read the request to create %s: it is no JSON object", p.Name)
@@ -91,6 +90,7 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus bool
 	if labels == nil {
 		labels = map[string]string{}
 	}
+	delete(labels, engine.LabelProbe) // of which only what the engine room makes may hide itself
 	labels[engine.LabelPlacement] = p.ID
 	top.set("Labels", labels)
 	top.set("HostConfig", host)
@@ -136,25 +136,39 @@ type deviceRequest struct {
 	Capabilities [][]string
 }
 
-// visibleDevices is what NVIDIA's runtime reads; CUDA images default it to all.
-const visibleDevices = "NVIDIA_VISIBLE_DEVICES="
+// gpuMeans is how this host gives GPUs to containers, and whether it has any to hide
+// from those that were granted none.
+type gpuMeans struct {
+	way  engine.Way
+	hide bool
+}
 
-func writeGPUs(top, host object, g *sched.Grant, gpus bool) error {
+// writeGPUs writes the granted cards by their UUIDs, and no other way to cards. The
+// variable, which images bring along too, and CUDA's with "all", is always written where
+// there are cards: a runtime called nvidia obeys it, whoever asked for that.
+func writeGPUs(top, host object, g *sched.Grant, gpus gpuMeans) error {
 	host.remove("DeviceRequests")
 	visible := "void"
 	if len(g.GPUs) > 0 {
-		host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{{"gpu"}}}})
 		visible = strings.Join(g.GPUs, ",")
+		if gpus.way == engine.ByRuntime {
+			host.set("Runtime", engine.RuntimeNVIDIA)
+		} else {
+			host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{{"gpu"}}}})
+		}
 	}
-	if !gpus {
+	if !gpus.hide && len(g.GPUs) == 0 {
 		return nil
 	}
 	var env []string
 	if err := top.get("Env", &env); err != nil {
 		return err
 	}
-	env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, visibleDevices) })
-	top.set("Env", append(env, visibleDevices+visible))
+	env = slices.DeleteFunc(env, func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return name == engine.VisibleDevices
+	})
+	top.set("Env", append(env, engine.VisibleDevices+"="+visible))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 	"ddocker/sched"
 )
 
@@ -16,7 +17,7 @@ type written struct {
 	body   string
 	grant  sched.Grant
 	shared string
-	gpus   bool
+	gpus   gpuMeans
 	want   string
 }
 
@@ -79,15 +80,28 @@ func TestGrantedDevicesAndPortsAreTheOnlyOnes(t *testing.T) {
 			name:  "granted GPUs are the only ones asked for and the only ones seen",
 			body:  `{"Env":["A=1","NVIDIA_VISIBLE_DEVICES=all"],"HostConfig":{"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}`,
 			grant: sched.Grant{GPUs: []string{"GPU-a", "GPU-b"}},
-			gpus:  true,
+			gpus:  gpuMeans{engine.ByRequest, true},
 			want: `{"Env":["A=1","NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"],"HostConfig":{"DeviceRequests":[{"Driver":"","DeviceIDs":["GPU-a","GPU-b"],` +
 				`"Capabilities":[["gpu"]]}]},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
 			name: "without a grant the GPUs of the host are hidden",
 			body: `{"env":["NVIDIA_VISIBLE_DEVICES=all"],"HostConfig":{"devicerequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}`,
-			gpus: true,
+			gpus: gpuMeans{engine.NoWay, true},
 			want: `{"Env":["NVIDIA_VISIBLE_DEVICES=void"],"HostConfig":{},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name:  "where device requests are not fulfilled, the runtime is told, and nothing twice",
+			body:  `{"Env":["NVIDIA_VISIBLE_DEVICES"],"HostConfig":{"Runtime":"runc","DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]]}]}}`,
+			grant: sched.Grant{GPUs: []string{"GPU-a"}},
+			gpus:  gpuMeans{engine.ByRuntime, true},
+			want:  `{"Env":["NVIDIA_VISIBLE_DEVICES=GPU-a"],"HostConfig":{"Runtime":"nvidia"},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "the runtime gives nothing to whom nothing was granted",
+			body: `{"Env":["NVIDIA_VISIBLE_DEVICES=0"],"HostConfig":{"Runtime":"nvidia"},"Labels":{"ddocker.probe":"1"}}`,
+			gpus: gpuMeans{engine.ByRuntime, true},
+			want: `{"Env":["NVIDIA_VISIBLE_DEVICES=void"],"HostConfig":{"Runtime":"nvidia"},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
 			name: "a host without GPUs has none to hide",
@@ -126,7 +140,7 @@ func TestBodyThatTheEngineMightReadOtherwiseIsRefused(t *testing.T) {
 		`{"Env":"A=1"}`:                                   "read Env",
 	} {
 		grant := sched.Grant{Ports: []sched.Binding{{Host: 1, Container: 1, Proto: "tcp"}}}
-		got, err := writeGrant([]byte(body), &ledger.Placement{ID: "p1", Name: "web", Grant: grant}, sched.CPUSet{}, true)
+		got, err := writeGrant([]byte(body), &ledger.Placement{ID: "p1", Name: "web", Grant: grant}, sched.CPUSet{}, gpuMeans{engine.ByRequest, true})
 		if err == nil || !contains(err.Error(), want) {
 			t.Errorf("%s: got %s, %v, want an error with %q", body, got, err, want)
 		}

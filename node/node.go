@@ -135,6 +135,8 @@ type Node struct {
 	relaying sync.Mutex // guards relayed
 	relayed  relayed
 
+	cards cardMemory
+
 	mu         sync.Mutex               // guards the maps
 	creating   map[string]*call         // open creates by placement
 	committing map[string]*call         // open commits by claim
@@ -155,6 +157,9 @@ func New(cfg Config) *Node {
 		kick: make(chan struct{}, 1), copying: make(chan struct{}, 1),
 		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
 		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
+		cards: cardMemory{
+			closed: map[string]*closure{}, doubts: map[string]time.Time{}, gone: map[string]time.Time{}, warned: map[string]string{},
+		},
 		identities: map[string]identity{}, evicting: map[string]chan struct{}{}, limiting: map[string]chan struct{}{},
 	}
 }
@@ -178,6 +183,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer running.Wait()
 	running.Go(func() { n.watch(ctx) })
 	running.Go(func() { n.tellLoad(ctx) })
+	running.Go(func() { n.cardLoop(ctx) })
 	running.Go(func() { n.reconcileLoop(ctx) })
 	running.Go(func() { n.copyLoop(ctx) })
 	running.Go(func() { n.evictLoop(ctx) })
@@ -239,6 +245,7 @@ func (n *Node) watch(ctx context.Context) {
 		})
 		if ctx.Err() == nil {
 			n.log.Debug("engine events ended", "err", err)
+			n.tryAgain()
 		}
 		if !wait(ctx, retryEvery) {
 			return

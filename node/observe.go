@@ -6,20 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
-	"ddocker/gpu"
 	"ddocker/sched"
 )
 
 // register tells the cluster who this node is and what its machine has, where
 // the ledger says otherwise. The engine is asked at most once a minute.
 func (n *Node) register(ctx context.Context) error {
-	if time.Since(n.registered) < reconcileEvery {
+	plugs := n.plugs()
+	if time.Since(n.registered) < reconcileEvery && !plugs {
 		return nil
 	}
 	room, err := n.cfg.Engine.Capacity(ctx)
@@ -36,8 +35,8 @@ func (n *Node) register(ctx context.Context) error {
 		now.Engine = room.EngineVersion
 		now.Capacity.Cores, now.Capacity.Memory = sched.CPUs(room.Cores...), room.Memory
 		now.Capacity.Topology = n.cfg.Machine.Topology()
-		if gpus := n.cfg.Machine.GPUs(); gpus.Known && room.GPURuntime {
-			now.Capacity.Cards = cards(gpus.Cards, now.Capacity.Topology)
+		if known != nil {
+			now.Capacity.Cards = n.cardsOf(known.Capacity.Cards, now.Capacity.Topology)
 		}
 	}
 	if known == nil || !equal(known.Register, now) {
@@ -54,19 +53,12 @@ func (n *Node) register(ctx context.Context) error {
 		}
 	}
 	n.registered = time.Now()
-	return nil
-}
-
-// cards says what the cards of a machine are to whoever places.
-func cards(list []gpu.Card, t sched.Topology) []sched.Card {
-	out := make([]sched.Card, len(list))
-	for i, c := range list {
-		out[i] = sched.Card{UUID: c.UUID, Index: c.Index, Model: c.Model, Profile: c.Profile, Memory: c.Memory, Far: c.Far}
-		if c.NUMA >= 0 && c.NUMA < len(t.Nodes) {
-			out[i].Near = t.Nodes[c.NUMA]
-		}
+	if plugs {
+		n.cards.mu.Lock()
+		defer n.cards.mu.Unlock()
+		n.cards.plugged = n.registered
 	}
-	return out
+	return nil
 }
 
 // observe tells the cluster what is on this machine beside its own containers, and
@@ -115,6 +107,7 @@ func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *
 		return err
 	}
 	defer n.telling.release()
+	now.Cards = n.closedCards()
 	return n.propose(ctx, now)
 }
 
@@ -270,22 +263,24 @@ func outsider(c *engine.Container, cards []sched.Card) ledger.Outsider {
 	return ledger.Outsider{ID: c.ID, Name: c.Name, Image: c.Image, Created: c.Created.UTC(), Grant: g}
 }
 
-// uuids turns what Docker lets people write of GPUs, indices and "all" included,
-// into the UUIDs of this host's cards.
+// uuids turns what Docker and NVIDIA's toolkit let people write of GPUs, indices,
+// beginnings of UUIDs and "all" included, into the UUIDs of this host's cards. The index
+// of a GPU means all its MIG devices, too.
 func uuids(asked []string, cards []sched.Card) []string {
 	var out []string
-	for _, a := range asked {
-		if i, err := strconv.Atoi(a); err == nil && i >= 0 && i < len(cards) {
-			out = append(out, cards[i].UUID)
-			continue
-		}
-		for _, c := range cards {
-			if a == "all" || a == c.UUID {
-				out = append(out, c.UUID)
-			}
+	for _, c := range cards {
+		if slices.ContainsFunc(asked, func(a string) bool { return means(a, &c) }) {
+			out = append(out, c.UUID)
 		}
 	}
 	return out
+}
+
+func means(asked string, c *sched.Card) bool {
+	const kind = len("GPU-") // or "MIG-"
+	whole, _, _ := strings.Cut(c.Index, ":")
+	return asked == "all" || asked != "" && (asked == c.Index || asked == whole) ||
+		len(asked) > kind && len(asked) <= len(c.UUID) && strings.EqualFold(asked, c.UUID[:len(asked)])
 }
 
 // outsidePorts returns the ports that processes listen on and that belong to no

@@ -97,14 +97,15 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 			return 0, nil, err
 		}
 	}
-	p, shared, gpus := n.granted(id) // an image may have been long on its way
+	p, shared, cards := n.granted(id) // an image may have been long on its way
 	if p == nil || p.Node != n.cfg.ID {
 		return 0, nil, busy("the reservation was released before the container was made")
 	}
 	if err := n.prepare(p); err != nil {
 		return 0, nil, err
 	}
-	full, err := writeGrant(body, p, shared, gpus)
+	way, hide := n.gpuWay(cards)
+	full, err := writeGrant(body, p, shared, gpuMeans{way, hide})
 	if err == nil {
 		full, err = writeImage(full, image)
 	}
@@ -125,19 +126,19 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 }
 
 // granted returns the placement, or nil; the cores that containers without their
-// own must keep to, none for all; and whether this host has GPUs.
-func (n *Node) granted(id string) (p *ledger.Placement, shared sched.CPUSet, gpus bool) {
+// own must keep to, none for all; and how many GPUs this host has registered.
+func (n *Node) granted(id string) (p *ledger.Placement, shared sched.CPUSet, cards int) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		h := l.Host(n.cfg.ID)
 		if h == nil {
 			return
 		}
-		p, gpus = l.Placement(id), len(h.Cards) > 0
+		p, cards = l.Placement(id), len(h.Cards)
 		if shared = h.Shared(); shared.Equal(h.Cores) {
 			shared = sched.CPUSet{} // nothing is pinned: nothing to keep off
 		}
 	})
-	return p, shared, gpus
+	return p, shared, cards
 }
 
 // prepare makes sure that the host really has free what was granted.
@@ -146,6 +147,11 @@ func (n *Node) prepare(p *ledger.Placement) error {
 		n.release(p.ID)
 		n.tellPorts()
 		return busy("port %s of %s is in use by a process of the host", taken, n.cfg.Name)
+	}
+	if why := n.unusable(p.Grant.GPUs); why != "" {
+		n.release(p.ID)
+		n.tellCards(n.life)
+		return busy("%s", why)
 	}
 	if p.Grant.Shares() {
 		return nil

@@ -24,7 +24,8 @@ type box struct {
 	running            bool
 	started, finished  time.Time
 	exit, pid          int
-	failure            string // why the last start failed
+	failure            string   // why the last start failed
+	gpus               []string // UUIDs of the cards that the last start gave it
 	ports              nat.PortMap
 	held               []hostPort // the keys of its bindings in Twin.bound
 	out                []byte     // what it wrote, in stdcopy's frames unless it has a tty
@@ -147,6 +148,9 @@ func (t *Twin) checkCreate(name string, req *container.CreateRequest) *reply {
 	if name != "" && !validName(name) {
 		r = refuse(http.StatusBadRequest, "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 		return &r
+	}
+	if r := t.knowsRuntime(req.HostConfig.Runtime); r != nil {
+		return r
 	}
 	return t.checkResources(req.HostConfig.Resources)
 }

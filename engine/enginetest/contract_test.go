@@ -76,7 +76,7 @@ func serve(t *testing.T, twin *enginetest.Twin, l net.Listener) {
 }
 
 func contract(t *testing.T, host string) {
-	for _, b := range slices.Concat(behaviours(), eventBehaviours(), imageBehaviours(), objectBehaviours()) {
+	for _, b := range slices.Concat(behaviours(), eventBehaviours(), imageBehaviours(), objectBehaviours(), gpuBehaviours()) {
 		t.Run(b.is, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,10 +57,12 @@ func (t *Twin) tell(b *box, action events.Action) {
 }
 
 func (t *Twin) tellImage(img *image, action events.Action, name string) {
-	t.bus.publish(events.Message{
-		Type: events.ImageEventType, Action: action,
-		Actor: events.Actor{ID: img.id, Attributes: map[string]string{"name": name}},
-	})
+	about := map[string]string{}
+	if t.images[img.id] != nil { // of what is gone an engine has no labels
+		maps.Copy(about, img.spec.Config.Labels)
+	}
+	about["name"] = name
+	t.bus.publish(events.Message{Type: events.ImageEventType, Action: action, Actor: events.Actor{ID: img.id, Attributes: about}})
 }
 
 // streamEvents is GET /events with since, until and the filters type, event,

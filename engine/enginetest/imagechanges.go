@@ -86,7 +86,8 @@ func (t *Twin) commit(c call) reply {
 	return reply{http.StatusCreated, container.CommitResponse{ID: img.id}}
 }
 
-// importTar is POST /images/create?fromSrc=-, with repo, tag and message.
+// importTar is POST /images/create?fromSrc=-, with repo, tag, message, and of the
+// changes those that set one label.
 func (t *Twin) importTar(c call, tar []byte) reply {
 	q := c.URL.Query()
 	name := ""
@@ -101,7 +102,7 @@ func (t *Twin) importTar(c call, tar []byte) reply {
 	}
 	now := time.Now().UTC()
 	comment := cmp.Or(q.Get("message"), "Imported from -")
-	s := spec{Architecture: "amd64", OS: "linux", Created: now, Comment: comment, Config: &container.Config{}}
+	s := spec{Architecture: "amd64", OS: "linux", Created: now, Comment: comment, Config: &container.Config{Labels: labelsOf(q["changes"])}}
 	s.add(tar, step{Created: now, Comment: comment})
 	img := t.install(parts{config: s.encode(), tars: [][]byte{tar}})
 	if name != "" {
@@ -109,4 +110,15 @@ func (t *Twin) importTar(c call, tar []byte) reply {
 	}
 	t.tellImage(img, "import", img.id)
 	return reply{http.StatusOK, stream{{Status: img.id}}}
+}
+
+func labelsOf(changes []string) map[string]string {
+	labels := map[string]string{}
+	for _, change := range changes {
+		if label, ok := strings.CutPrefix(change, "LABEL "); ok {
+			key, value, _ := strings.Cut(label, "=")
+			labels[key] = value
+		}
+	}
+	return labels
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/docker/docker/api/types/versions"
 )
 
-// listImages is GET /images/json, with the filters dangling and reference.
+// listImages is GET /images/json, with the filters dangling, label and reference.
 // Without all, it leaves out images without names from which others were
 // committed.
 func (t *Twin) listImages(c call) reply {
@@ -32,6 +32,7 @@ func (t *Twin) listImages(c call) reply {
 		s := t.summary(img, args.Get("reference"))
 		unnamed := len(s.RepoTags)+len(s.RepoDigests) == 0
 		switch {
+		case !args.MatchKVList("label", s.Labels):
 		case unnamed && !c.flag("all") && len(t.children(img)) > 0:
 		case unnamed && (args.Contains("reference") || args.Contains("dangling") && !dangling):
 		case dangling && (len(s.RepoTags) > 0 || len(t.children(img)) > 0):

@@ -21,6 +21,11 @@ func (t *Twin) startBox(_ call, b *box) reply {
 		b.exit, b.failure = 128, r.body.(map[string]string)["message"]
 		return *r
 	}
+	if r := programless(b); r != nil {
+		t.release(b)
+		b.exit, b.failure = 127, r.body.(map[string]string)["message"]
+		return *r
+	}
 	t.pids++
 	b.running, b.started, b.finished, b.exit, b.failure, b.pid = true, time.Now(), time.Time{}, 0, "", t.pids
 	t.judge(b)

@@ -50,7 +50,7 @@ func (t *Twin) checkResources(res container.Resources) *reply {
 
 // acquire gives b the GPUs and ports that it asks for, or nothing and a refusal.
 func (t *Twin) acquire(b *box) *reply {
-	if r := t.checkGPUs(b); r != nil {
+	if r := t.giveGPUs(b); r != nil {
 		return r
 	}
 	b.ports = nat.PortMap{}

@@ -31,8 +31,8 @@ func (t *Twin) info(call) reply {
 		DefaultRuntime: "runc", LiveRestoreEnabled: true,
 		Swarm: swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
 	}
-	if len(t.cfg.GPUs) > 0 {
-		info.Runtimes["nvidia"] = system.RuntimeWithStatus{}
+	if t.toolkit == Runtime {
+		info.Runtimes[nvidia] = system.RuntimeWithStatus{}
 	}
 	for _, b := range t.containers {
 		switch {

@@ -41,7 +41,9 @@ type Config struct {
 	Name   string   // host name, "twin" when empty
 	NCPU   int      // CPUs 0 to NCPU-1; 4 when zero
 	Memory int64    // bytes; 16 GiB when zero
-	GPUs   []string // UUIDs; none means an engine without GPU support
+	GPUs   []string // UUIDs, in the order of their index
+	// Toolkit says how GPUs are given; empty: Hook.
+	Toolkit Toolkit
 
 	// EngineVersion, API and MinAPI are what the engine says it is. Empty means
 	// 20.10.24, 1.41 and 1.12.
@@ -78,6 +80,7 @@ type Twin struct {
 	nextPort   uint16
 	pids       int
 	bus        bus
+	toolkit    Toolkit
 	violations []string
 }
 
@@ -98,7 +101,7 @@ func New(cfg Config) *Twin {
 		latency: map[Op]time.Duration{}, lies: map[Op]int{},
 		containers: map[string]*box{}, names: map[string]*box{},
 		images: map[string]*image{}, refs: map[string]*image{}, layers: map[string]*layer{}, disk: defaultDisk,
-		execs: map[string]*exec{}, objects: newObjects(),
+		execs: map[string]*exec{}, objects: newObjects(), toolkit: cfg.Toolkit,
 		bound: map[hostPort][]binding{}, nextPort: firstEphemeral,
 	}
 	t.mux = t.routes()

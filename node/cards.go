@@ -1,0 +1,334 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/engine"
+	"ddocker/gpu"
+	"ddocker/sched"
+)
+
+const (
+	// reopenAfter is how long a card stays closed after the last reason for it. So a
+	// card that is used now and then costs the log two commands in that time.
+	reopenAfter = 30 * time.Second
+	// doubtFor is how long a use must last that may be the end of a container of which
+	// the ledger has forgotten already: the reader is a second behind, or two.
+	doubtFor = 5 * time.Second
+	// endFor is how long a process must be outside any container: as it ends, it may
+	// leave its container before its card. The next look finds it gone.
+	endFor = time.Second
+	// lostFor is how long the driver must not show a card, and nobody hold it, until it
+	// is no more counted among those of this machine.
+	lostFor = time.Minute
+	// plugEvery spaces the changes of what is registered.
+	plugEvery = 10 * time.Second
+)
+
+// Words that begin what a closed card is told to be.
+const (
+	whyUnknown  = "unknown: " // nobody can say what the card does
+	whyLost     = "lost: "    // the driver does not show it
+	whyWithheld = "withheld: the Docker Engine does not give GPUs to containers: "
+	whyBusy     = "busy: used by "
+)
+
+// cardMemory is what a node remembers of the host's cards from one look to the next.
+type cardMemory struct {
+	mu      sync.Mutex           // guards what follows
+	known   bool                 // all of it was known once in this life
+	closed  map[string]*closure  // by UUID
+	doubts  map[string]time.Time // when a doubtful use of a card was first seen, by UUID
+	gone    map[string]time.Time // when a registered card was first missing, by UUID
+	warned  map[string]string    // the container that was warned of, by UUID
+	plugged time.Time            // when other cards were last registered
+	trial   trial
+}
+
+// closure is a card that takes nothing new.
+type closure struct {
+	why string
+	// told is when these words were first told, seen when there last was a reason.
+	told, seen time.Time
+	// early closures are from before anything was known in this life of the agent, and
+	// end with that.
+	early bool
+}
+
+// use says who uses a card that should not.
+type use struct {
+	why       string        // after whyBusy
+	doubt     time.Duration // it may be over within that time
+	container string        // one of the cluster's own
+}
+
+// cardView is all that one look at the cards sees.
+type cardView struct {
+	state      gpu.State
+	registered []sched.Card
+	names      map[string]string          // of the containers that the ledger knows here, by ID
+	placed     map[string]bool            // those of them that are the cluster's own
+	holders    map[string]map[string]bool // IDs of containers by the UUID of a card that they were given
+}
+
+// viewCards looks at the ledger first: what the reader says then is not older.
+func (n *Node) viewCards() *cardView {
+	v := &cardView{names: map[string]string{}, placed: map[string]bool{}, holders: map[string]map[string]bool{}}
+	hold := func(container, name string, g *sched.Grant) {
+		v.names[container] = name
+		for _, uuid := range g.GPUs {
+			if v.holders[uuid] == nil {
+				v.holders[uuid] = map[string]bool{}
+			}
+			v.holders[uuid][container] = true
+		}
+	}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		m := l.Node(n.cfg.ID)
+		if m == nil {
+			return
+		}
+		v.registered = m.Capacity.Cards
+		for i := range m.Observed.Containers {
+			o := &m.Observed.Containers[i]
+			hold(o.ID, o.Name, &o.Grant)
+		}
+		for _, p := range l.Placed(n.cfg.ID) {
+			hold(p.Container, p.Name, &p.Grant) // under "" where it is not confirmed yet
+			v.placed[p.Container] = true
+		}
+	})
+	v.state = n.cfg.Machine.GPUs()
+	return v
+}
+
+// foreign says who uses the card that was not given it; "" in why: nobody.
+func (v *cardView) foreign(c *gpu.Card) use {
+	for _, p := range slices.SortedFunc(slices.Values(c.Processes), func(a, b gpu.Process) int { return cmp.Compare(a.PID, b.PID) }) {
+		name, known := v.names[p.Container]
+		switch {
+		case p.Container == "":
+			return use{why: fmt.Sprintf("%s (pid %d, %s), outside any container", cmp.Or(p.Command, "a process"), p.PID, cmp.Or(p.User, "of nobody known")), doubt: endFor}
+		case v.holders[c.UUID][p.Container]:
+		case !known && v.holders[c.UUID][""]: // who has not been confirmed yet
+		case !known:
+			return use{why: "container " + ledger.Short(p.Container) + ", which the cluster does not know", doubt: doubtFor}
+		default:
+			u := use{why: "container " + name + ", which was not granted it"}
+			if v.placed[p.Container] {
+				u.container = name
+			}
+			return u
+		}
+	}
+	return use{}
+}
+
+// closedCards returns the cards of this host that take nothing new, as the cluster is
+// to know them: closed at once, open again after a while without a reason.
+func (n *Node) closedCards() []ledger.ClosedCard {
+	v, now := n.viewCards(), time.Now()
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	return n.cards.settle(n.reasons(v, now), v.state.Known && (len(v.state.Cards) == 0 || n.cards.trial.told()), now)
+}
+
+// reasons says why cards are closed now, by UUID. Its caller holds the mutex of cards.
+func (n *Node) reasons(v *cardView, now time.Time) map[string]string {
+	why, shown := map[string]string{}, map[string]*gpu.Card{}
+	for i := range v.state.Cards {
+		c := &v.state.Cards[i]
+		shown[c.UUID] = c
+		if reason := n.cards.trial.against(); reason != "" && (n.cards.trial.told() || hasCard(v.registered, c.UUID)) {
+			why[c.UUID] = reason
+		}
+	}
+	for _, r := range v.registered {
+		switch c := shown[r.UUID]; {
+		case !v.state.Known:
+			why[r.UUID] = whyUnknown + v.state.Reason
+		case c == nil:
+			why[r.UUID] = whyLost + cmp.Or(v.state.Reason, "the driver does not show it")
+		case why[r.UUID] == "":
+			if who := n.judgeUse(c.UUID, v.foreign(c), now); who != "" {
+				why[r.UUID] = whyBusy + who
+			}
+		}
+	}
+	return why
+}
+
+// judgeUse says who uses a card wrongly, beyond doubt; "": nobody. What a container of the cluster
+// does is warned of once.
+func (n *Node) judgeUse(uuid string, u use, now time.Time) (who string) {
+	if u.doubt == 0 {
+		delete(n.cards.doubts, uuid)
+	} else if since, known := n.cards.doubts[uuid]; !known || now.Sub(since) < u.doubt {
+		if !known {
+			n.cards.doubts[uuid] = now
+		}
+		return ""
+	}
+	if u.container != "" && n.cards.warned[uuid] != u.container {
+		n.cards.warned[uuid] = u.container
+		n.log.Warn("container uses a GPU that it was not granted", "container", u.container, "gpu", uuid)
+	}
+	return u.why
+}
+
+// settle brings the closures up to the reasons of now. Known says whether it is known
+// what cards there are, and how they are given.
+func (c *cardMemory) settle(why map[string]string, known bool, now time.Time) []ledger.ClosedCard {
+	c.known = c.known || known
+	for uuid, reason := range why {
+		was := c.closed[uuid]
+		if was == nil || was.why != reason && (c.known && was.early || now.Sub(was.told) >= reopenAfter) {
+			was = &closure{why: reason, told: now}
+			c.closed[uuid] = was
+		}
+		was.seen, was.early = now, !c.known
+	}
+	var out []ledger.ClosedCard
+	for _, uuid := range slices.Sorted(maps.Keys(c.closed)) {
+		was := c.closed[uuid]
+		if why[uuid] == "" && (c.known && was.early || now.Sub(was.seen) >= reopenAfter) {
+			delete(c.closed, uuid)
+			delete(c.warned, uuid)
+			continue
+		}
+		out = append(out, ledger.ClosedCard{UUID: uuid, Why: was.why})
+	}
+	return out
+}
+
+// unusable says which of the granted cards must not be used now, and why.
+func (n *Node) unusable(uuids []string) string {
+	if len(uuids) == 0 {
+		return ""
+	}
+	for _, c := range n.closedCards() {
+		if slices.Contains(uuids, c.UUID) {
+			return fmt.Sprintf("GPU %s of %s is %s", c.UUID, n.cfg.Name, c.Why)
+		}
+	}
+	return ""
+}
+
+// cardLoop tells the cluster soon what has become of the cards.
+func (n *Node) cardLoop(ctx context.Context) {
+	for {
+		n.tryGPUs()
+		n.tellCards(ctx)
+		if n.plugs() {
+			n.Kick()
+		}
+		if !wait(ctx, sampleEvery) {
+			return
+		}
+	}
+}
+
+// tellCards tells the cluster which cards are closed, where it knows otherwise.
+func (n *Node) tellCards(ctx context.Context) {
+	known, registered := []ledger.ClosedCard(nil), false
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			known, registered = m.Observed.Cards, true
+		}
+	})
+	if !registered || slices.Equal(known, n.closedCards()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	if err := n.amend(ctx, func(o *ledger.Observe) { o.Cards = n.closedCards() }); err != nil {
+		n.log.Debug("the cluster is not yet told of the GPUs", "err", err)
+	}
+}
+
+// plugs says whether other cards are to be registered than are.
+func (n *Node) plugs() bool {
+	var known []sched.Card
+	registered := false
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			known, registered = m.Capacity.Cards, true
+		}
+	})
+	if !registered || equal(known, n.cardsOf(known, n.cfg.Machine.Topology())) {
+		return false
+	}
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	return time.Since(n.cards.plugged) >= plugEvery
+}
+
+// cardsOf returns the cards to register, where these are. Unknown ones stay. New ones
+// come when the engine was found to give them. One that the driver shows no more is
+// closed and stays, at the end, as long as somebody holds it, and a minute.
+func (n *Node) cardsOf(known []sched.Card, t sched.Topology) []sched.Card {
+	state := n.cfg.Machine.GPUs()
+	if !state.Known {
+		return known
+	}
+	held := map[string]bool{}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, c := range known {
+			held[c.UUID] = l.Host(n.cfg.ID).Held.HasGPU(c.UUID)
+		}
+	})
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	given := n.cards.trial.way != engine.NoWay
+	out := cards(state.Cards, t, func(c *gpu.Card) bool { return given || hasCard(known, c.UUID) })
+	for _, c := range known {
+		switch since, missing := n.cards.gone[c.UUID]; {
+		case hasCard(out, c.UUID):
+			delete(n.cards.gone, c.UUID)
+			continue
+		case !missing:
+			n.cards.gone[c.UUID] = time.Now()
+		case time.Since(since) >= lostFor && !held[c.UUID]:
+			continue
+		}
+		out = append(out, sched.Card{UUID: c.UUID, Model: c.Model, Profile: c.Profile, Memory: c.Memory})
+	}
+	for i := range out { // what the driver does not show is near to nothing
+		for out[i].Far != nil && len(out[i].Far) < len(out) {
+			out[i].Far = append(out[i].Far, gpu.System)
+		}
+	}
+	return out
+}
+
+func hasCard(list []sched.Card, uuid string) bool {
+	return slices.ContainsFunc(list, func(c sched.Card) bool { return c.UUID == uuid })
+}
+
+// cards says what those cards of a machine that are wanted are to whoever places.
+func cards(list []gpu.Card, t sched.Topology, wanted func(*gpu.Card) bool) (out []sched.Card) {
+	for i := range list {
+		c := &list[i]
+		if !wanted(c) {
+			continue
+		}
+		s := sched.Card{UUID: c.UUID, Index: c.Index, Model: c.Model, Profile: c.Profile, Memory: c.Memory}
+		for j, distance := range c.Far {
+			if j < len(list) && wanted(&list[j]) {
+				s.Far = append(s.Far, distance)
+			}
+		}
+		if c.NUMA >= 0 && c.NUMA < len(t.Nodes) {
+			s.Near = t.Nodes[c.NUMA]
+		}
+		out = append(out, s)
+	}
+	return out
+}

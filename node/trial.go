@@ -1,0 +1,103 @@
+package node
+
+import (
+	"time"
+
+	"ddocker/engine"
+)
+
+// trial is what is known of how the engine gives GPUs to containers. It is found out
+// once in a life of the engine, and of the agent.
+type trial struct {
+	way engine.Way
+	// why says why there is no way, and err why the trial could not be made.
+	why, err string
+	// over trials are not made again until the engine may have restarted.
+	over, running bool
+	failed        int // trials that could not be made, in a row
+	next          time.Time
+}
+
+// Pauses between trials that could not be made.
+const (
+	firstTrialPause = 10 * time.Second
+	lastTrialPause  = 10 * time.Minute
+)
+
+// told says whether anything is known.
+func (t *trial) told() bool { return t.way != engine.NoWay || t.why != "" || t.err != "" }
+
+// against says why no card may be given; empty: all may.
+func (t *trial) against() string {
+	switch {
+	case t.way != engine.NoWay:
+		return ""
+	case t.why != "":
+		return whyWithheld + t.why
+	case t.err != "":
+		return whyUnknown + "the Docker Engine could not be tried for GPUs: " + t.err
+	}
+	return whyUnknown + "the Docker Engine is being tried for GPUs"
+}
+
+// tryGPUs has the engine tried aside, where there is a card and nothing is known. What
+// was known before stays true until the engine has answered.
+func (n *Node) tryGPUs() {
+	state := n.cfg.Machine.GPUs()
+	if len(state.Cards) == 0 {
+		return
+	}
+	n.cards.mu.Lock()
+	t := &n.cards.trial
+	due := !t.over && !t.running && !time.Now().Before(t.next)
+	t.running = t.running || due
+	n.cards.mu.Unlock()
+	if due && !n.begin(func() { n.try(state.Cards[0].UUID) }) {
+		n.cards.mu.Lock()
+		defer n.cards.mu.Unlock()
+		t.running = false
+	}
+}
+
+func (n *Node) try(uuid string) {
+	n.cards.mu.Lock()
+	n.cards.trial.over = true // unless the engine is lost meanwhile
+	n.cards.mu.Unlock()
+	way, why, err := n.cfg.Engine.GPUs(n.life, uuid)
+	n.cards.mu.Lock()
+	t := &n.cards.trial
+	t.running = false
+	switch {
+	case err != nil:
+		t.err, t.over = err.Error(), false
+		t.next = time.Now().Add(min(firstTrialPause<<min(t.failed, 10), lastTrialPause))
+		t.failed++
+	default:
+		t.way, t.why, t.err, t.failed, t.next = way, why, "", 0, time.Time{}
+	}
+	n.cards.mu.Unlock()
+	switch {
+	case err != nil:
+		n.log.Warn("it is not known how the Docker Engine gives GPUs to containers", "err", err)
+	case way == engine.NoWay:
+		n.log.Warn("the GPUs of this host are not offered: its Docker Engine does not give them to containers", "why", why)
+	}
+	n.tellCards(n.life)
+	n.Kick()
+}
+
+// tryAgain is called when the engine may have restarted, with another toolkit.
+func (n *Node) tryAgain() {
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	n.cards.trial.over, n.cards.trial.next = false, time.Time{}
+}
+
+// gpuWay returns how GPUs are given here, and whether any may be here that must be kept from
+// containers without a grant.
+func (n *Node) gpuWay(registered int) (way engine.Way, hide bool) {
+	state := n.cfg.Machine.GPUs()
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	return n.cards.trial.way, registered+len(state.Cards) > 0
+}
