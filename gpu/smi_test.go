@@ -47,7 +47,7 @@ func TestSMIEndsAProgramThatHangs(t *testing.T) {
 	if err := syscall.Mkfifo(started, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	program(t, "echo > "+started+"; while :; do :; done")
+	program(t, "echo > "+started+"; read nothing < "+started)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {

@@ -112,9 +112,24 @@ func (term *terminal) code() int {
 	}
 }
 
-func TestCreateAsksWhatTheSeedAsked(t *testing.T) {
+// TestTerminals has a person at them, one after the other on the same cluster.
+func TestTerminals(t *testing.T) {
 	l := bare(t)
 	l.Cluster(t)
+	for _, test := range []struct {
+		name string
+		play func(*testing.T, *lab.Lab)
+	}{
+		{"create takes no answer for no", createTakesNoAnswerForNo},
+		{"create asks what the seed asked", createAsksWhatTheSeedAsked},
+		{"exec gives a real terminal", execGivesARealTerminal},
+		{"a pull shows how far it is", aPullShowsHowFarItIs},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.play(t, l) })
+	}
+}
+
+func createAsksWhatTheSeedAsked(t *testing.T, l *lab.Lab) {
 	term := open(t, l.Host(2), "ddocker", "create")
 	var transcript strings.Builder
 	for _, step := range []struct{ question, answer string }{
@@ -155,9 +170,7 @@ $`)
 	}
 }
 
-func TestCreateTakesNoAnswerForNo(t *testing.T) {
-	l := bare(t)
-	l.Cluster(t)
+func createTakesNoAnswerForNo(t *testing.T, l *lab.Lab) {
 	t.Run("the end of the input", func(t *testing.T) {
 		term := open(t, l.Host(1), "ddocker", "create")
 		term.expect(`Select one of types \(default: 0\): `)
@@ -179,13 +192,11 @@ func TestCreateTakesNoAnswerForNo(t *testing.T) {
 	}
 }
 
-func TestExecGivesARealTerminal(t *testing.T) {
-	l := bare(t)
-	l.Cluster(t)
-	l.Host(1).DDocker(t, "create", "--type", "0", "--ports", "0", "--name", "abc", "busybox")
+func execGivesARealTerminal(t *testing.T, l *lab.Lab) {
+	l.Host(1).DDocker(t, "create", "--cpus", "0.1", "--ports", "0", "--name", "shell", "busybox")
 	for _, h := range l.Hosts() { // the holder is one of them, two are not
 		t.Run("from "+h.Name(), func(t *testing.T) {
-			term := open(t, h, "ddocker", "exec", "abc")
+			term := open(t, h, "ddocker", "exec", "shell")
 			term.expect(`/ # `)
 			term.types("stty size\n")
 			term.expect(`^24 80$`)
@@ -207,9 +218,7 @@ func TestExecGivesARealTerminal(t *testing.T) {
 	}
 }
 
-func TestAPullShowsHowFarItIs(t *testing.T) {
-	l := bare(t)
-	l.Cluster(t)
+func aPullShowsHowFarItIs(t *testing.T, l *lab.Lab) {
 	keepCopies(t, l, 1)
 	makeImage(t, l.Host(1), "random", 20)
 	for _, client := range [][]string{{"ddocker"}, {"docker", "-H", l.Host(3).Agent()}} {

@@ -216,12 +216,18 @@ answers_or_ended() {
 }
 
 agents() {
-  local i token
-  for i in $(hosts); do
-    if [ "$i" = 1 ] || [ -d "$lab/h$i/state" ]; then agent "$i"; continue; fi
-    token=${token:-$(enter 1 "$bin" token)}
-    agent "$i" --join "$(address 1)" --token "$token"
+  local i token jobs=()
+  agent 1
+  for i in $(hosts | tail -n +2); do
+    if [ -d "$lab/h$i/state" ]; then
+      agent "$i" &
+    else
+      token=${token:-$(enter 1 "$bin" token)}
+      agent "$i" --join "$(address 1)" --token "$token" &
+    fi
+    jobs+=($!)
   done
+  for i in "${jobs[@]}"; do wait "$i"; done
 }
 
 halt() {
