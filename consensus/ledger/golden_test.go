@@ -97,6 +97,9 @@ func state(l *Ledger) string {
 			held += " (" + h.Closed + ")"
 		}
 		fmt.Fprintf(&b, "%s holds %s; it has cores %s, %d bytes, %d cards\n", n.Name, held, h.Cores, h.Memory, len(h.Cards))
+		if len(n.Labels) > 0 {
+			fmt.Fprintf(&b, "%s has labels %v\n", n.Name, n.Labels)
+		}
 	}
 	for _, id := range l.NodeIDs() {
 		for _, p := range l.Placed(id) {
