@@ -81,7 +81,7 @@ func (l *Ledger) put(n *Node) {
 		l.drop(old)
 	}
 	n.host = &sched.Host{
-		ID: n.Node, Name: n.Name, Closed: n.closed(),
+		ID: n.Node, Name: n.Name, Closed: n.Closed(),
 		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Cards: n.Capacity.Cards, Topology: n.Capacity.Topology,
 		Buffer: l.buffer(), Held: l.held(n, ""),
 	}
@@ -93,8 +93,8 @@ func (l *Ledger) put(n *Node) {
 	l.hosts = slices.Insert(l.hosts, at, n.host)
 }
 
-// closed says why the node takes nothing new; empty: it does.
-func (n *Node) closed() string {
+// Closed says why the node takes nothing new; empty: it does.
+func (n *Node) Closed() string {
 	if n.Drained != "" {
 		return "drained by " + n.Drained
 	}
