@@ -29,14 +29,14 @@ func TestADrainedNodeTakesNothingNewAndKeepsWhatItHas(t *testing.T) {
 func TestRulesAskForLabelsOfNodes(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		h := w.hosts[0]
-		h.want(http.StatusBadRequest, `no host tells of "zone"`, post, "/containers/create?name=one", `{"Image":"busybox","Env":["constraint:zone==b"]}`)
+		h.want(http.StatusBadRequest, `no host tells of \"zone\"`, post, "/containers/create?name=one", `{"Image":"busybox","Env":["constraint:zone==b"]}`)
 		h.want(http.StatusNoContent, "", post, "/ddocker/nodes/n3/labels", `{"zone":"b"}`)
 		h.want(http.StatusBadRequest, "read the labels", post, "/ddocker/nodes/n3/labels", `["zone"]`)
 		h.want(http.StatusOK, `"Labels":{"zone":"b"}`, get, "/ddocker/nodes/n3", "")
 		h.want(http.StatusCreated, "", post, "/containers/create?name=one", `{"Image":"busybox","Env":["constraint:zone==b"]}`)
 		h.want(http.StatusOK, `"Placements":[{"Name":"one"`, get, "/ddocker/nodes/n3", "")
 		h.want(http.StatusNoContent, "", post, "/ddocker/nodes/n3/labels", `{"zone":""}`)
-		h.want(http.StatusBadRequest, `no host tells of "zone"`, post, "/containers/create?name=two", `{"Image":"busybox","Env":["constraint:zone==b"]}`)
+		h.want(http.StatusBadRequest, `no host tells of \"zone\"`, post, "/containers/create?name=two", `{"Image":"busybox","Env":["constraint:zone==b"]}`)
 	})
 }
 
