@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -169,6 +170,11 @@ func (a *API) facts(ctx context.Context) (all []hostFacts) {
 			key, value, _ := strings.Cut(label, "=")
 			values[key] = value
 		}
+		a.cfg.Log.View(func(l *ledger.Ledger) {
+			if n := l.Node(one.id); n != nil {
+				maps.Copy(values, n.Labels)
+			}
+		})
 		for key, value := range map[string]string{
 			"storagedriver": info.Driver, "operatingsystem": info.OperatingSystem, "kernelversion": info.KernelVersion,
 			"architecture": info.Architecture, "engineversion": info.ServerVersion,
@@ -188,7 +194,7 @@ func factsMeet(r *rule, facts []hostFacts) (map[string]bool, error) {
 		has[f.node] = ok && r.any(value)
 	}
 	if !known {
-		return nil, invalid("%s: no host tells of %q: constraints are on node, storagedriver, operatingsystem, kernelversion, architecture, engineversion, or a label of the hosts' Docker Engines", r.text, r.key)
+		return nil, invalid("%s: no host tells of %q: constraints are on node, storagedriver, operatingsystem, kernelversion, architecture, engineversion, or a label of the hosts (\"ddocker node label\") or of their Docker Engines", r.text, r.key)
 	}
 	return has, nil
 }

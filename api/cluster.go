@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,17 +13,10 @@ import (
 	"ddocker/settings"
 )
 
-// Lifetime and uses of a join token: long enough to walk to the machines of a
-// room, and enough of them.
-const (
-	tokenLife = time.Hour
-	tokenUses = 64
-)
-
 // nodeRow is one node in /ddocker/nodes.
 type nodeRow struct {
 	ID, Name, Address  string
-	State              string // alive, unready (see Reason) or down
+	State              string // alive, drained, unready (see Reason) or down
 	Role               string // leader, voter or nonvoter; joining until it is one
 	Version, Engine    string
 	Cores              int
@@ -32,6 +26,7 @@ type nodeRow struct {
 	Containers         int
 	Reason             string // why it takes no containers now
 	Store              string // how images are read from its engine
+	Labels             map[string]string
 }
 
 type gpuRow struct {
@@ -44,29 +39,32 @@ func (a *API) listNodes(w http.ResponseWriter, c *call) {
 	rows := []nodeRow{}
 	a.cfg.Log.View(func(l *ledger.Ledger) {
 		for _, n := range l.Nodes() {
-			h := l.Host(n.Node)
-			r := nodeRow{
-				ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: roles[n.Node],
-				Version: n.Version, Engine: n.Engine, Cores: h.Cores.Count(), FreeMilliCPU: h.FreeMilliCPU(),
-				Memory: h.Memory, FreeMemory: h.FreeMemory(), GPUs: []gpuRow{}, Containers: h.Held.Containers, Reason: h.Closed,
-				Store: n.Observed.Store,
-			}
-			if n.Node != a.cfg.Self && !a.cfg.Alive(n.Node) {
-				r.State = "down"
-			}
-			if r.State == "alive" && h.Closed != "" {
-				r.State = "unready"
-			}
-			if r.Role == "" {
-				r.Role = "joining"
-			}
-			for _, card := range h.Cards {
-				r.GPUs = append(r.GPUs, gpuRow{card.UUID, card.Model, !h.Held.HasGPU(card.UUID)})
-			}
-			rows = append(rows, r)
+			rows = append(rows, a.nodeRow(l, n, roles))
 		}
 	})
 	reply(w, http.StatusOK, rows)
+}
+
+func (a *API) nodeRow(l *ledger.Ledger, n *ledger.Node, roles map[string]string) nodeRow {
+	h := l.Host(n.Node)
+	r := nodeRow{
+		ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: cmp.Or(roles[n.Node], "joining"),
+		Version: n.Version, Engine: n.Engine, Cores: h.Cores.Count(), FreeMilliCPU: h.FreeMilliCPU(),
+		Memory: h.Memory, FreeMemory: h.FreeMemory(), GPUs: []gpuRow{}, Containers: h.Held.Containers, Reason: h.Closed,
+		Store: n.Observed.Store, Labels: n.Labels,
+	}
+	switch {
+	case n.Node != a.cfg.Self && !a.cfg.Alive(n.Node):
+		r.State = "down"
+	case n.Observed.Closed != "":
+		r.State, r.Reason = "unready", n.Observed.Closed
+	case n.Drained != "":
+		r.State = "drained"
+	}
+	for _, card := range h.Cards {
+		r.GPUs = append(r.GPUs, gpuRow{card.UUID, card.Model, !h.Held.HasGPU(card.UUID)})
+	}
+	return r
 }
 
 func (a *API) roles() map[string]string {
@@ -128,18 +126,6 @@ func ReadSettings(name string, text []byte) (*settings.File, error) {
 		return nil, file.OptionError(bad.Line, bad.Err)
 	}
 	return file, err
-}
-
-func (a *API) createToken(w http.ResponseWriter, c *call) {
-	text, hash, err := a.cfg.Token()
-	if err != nil {
-		failWith(w, err)
-		return
-	}
-	expires := time.Now().Add(tokenLife).UTC().Truncate(time.Second)
-	if a.proposed(w, c, ledger.Command{AddToken: &ledger.Token{Hash: hash, Expires: expires, Uses: tokenUses}}) {
-		reply(w, http.StatusCreated, map[string]any{"Token": text, "Expires": expires, "Uses": tokenUses})
-	}
 }
 
 // serverRow is one node in /ddocker/raft.

@@ -114,8 +114,8 @@ func (a *API) silent(ctx context.Context, node string) bool {
 // closed says whether the ledger has it that the node can take nothing now.
 func (a *API) closed(node string) (closed bool) {
 	a.cfg.Log.View(func(l *ledger.Ledger) {
-		h := l.Host(node)
-		closed = h != nil && h.Closed != ""
+		n := l.Node(node)
+		closed = n != nil && n.Observed.Closed != ""
 	})
 	return closed
 }

@@ -117,6 +117,45 @@ func TestTokenPrintsTheTokenAlone(t *testing.T) {
 	g.runs(t, "", "token").wants(t, 0, "ddt1-abc\n", "Good for 1 host until 2026-01-02T15:04:05Z.")
 }
 
+func TestTokensAreMadeListedAndRevoked(t *testing.T) {
+	g := newAgent(t)
+	var query string
+	g.HandleFunc("POST /ddocker/tokens", func(w http.ResponseWriter, r *http.Request) {
+		query = r.URL.RawQuery
+		w.Write([]byte(`{"Token":"ddt1-abc","Expires":"2026-01-02T15:04:05Z","Uses":3}`))
+	})
+	g.runs(t, "", "token", "create", "--uses", "3", "--life", "10m").wants(t, 0, "ddt1-abc\n", "Good for 3 hosts")
+	if query != "life=10m0s&uses=3" {
+		t.Errorf("asked with %s", query)
+	}
+	g.answers("GET /ddocker/tokens", http.StatusOK, `[{"ID":"0a1b","By":"alice","Expires":"2126-01-02T15:04:05Z","Uses":3}]`)
+	g.runs(t, "", "token", "ls").wants(t, 0, "ID     USES LEFT   EXPIRES       CREATED BY\n0a1b   3           in 99 years   alice\n")
+	g.answers("DELETE /ddocker/tokens/0a1b", http.StatusNoContent, "")
+	g.runs(t, "", "token", "revoke", "0a1b").wants(t, 0, "0a1b\n")
+	g.runs(t, "", "token", "frob").wants(t, 1, "", "accepts no arguments")
+}
+
+func TestNodesAreDrainedLabelledAndInspected(t *testing.T) {
+	g := newAgent(t)
+	g.answers("POST /ddocker/nodes/h1/drain", http.StatusNoContent, "")
+	g.answers("POST /ddocker/nodes/h1/activate", http.StatusNoContent, "")
+	var labels string
+	g.HandleFunc("POST /ddocker/nodes/h1/labels", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		labels = string(body)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	g.answers("GET /ddocker/nodes/h1", http.StatusOK, `{"Name":"h1","Placements":[{"Name":"web"},{"Name":"db"}]}`)
+	g.runs(t, "", "node", "drain", "h1").wants(t, 0, "h1\n")
+	g.runs(t, "", "node", "activate", "h1").wants(t, 0, "h1\n")
+	g.runs(t, "", "node", "label", "h1", "zone=a", "rack=").wants(t, 0, "h1\n")
+	if labels != `{"rack":"","zone":"a"}` {
+		t.Errorf("labels were %s", labels)
+	}
+	g.runs(t, "", "node", "label", "h1", "zone").wants(t, 125, "", "write KEY=VALUE")
+	g.runs(t, "", "node", "inspect", "--format", "{{range .Placements}}{{.Name}} {{end}}", "h1").wants(t, 0, "web db \n")
+}
+
 func TestNvidiaSMIPrintsEveryHostsTable(t *testing.T) {
 	g := newAgent(t)
 	g.HandleFunc("GET /ddocker/nvidia-smi", func(w http.ResponseWriter, r *http.Request) {

@@ -127,35 +127,6 @@ func (n node) row() nodeRow {
 	}
 }
 
-func newToken(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "token",
-		Short:             "Print a token with which another host can join",
-		Example:           "  ddocker token",
-		Args:              arguments(0, 0),
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(c *cobra.Command, _ []string) error { return a.token(c.Context()) },
-	}
-}
-
-func (a *app) token(ctx context.Context) error {
-	cluster, err := a.connect()
-	if err != nil {
-		return err
-	}
-	var token struct {
-		Token, Expires string
-		Uses           int
-	}
-	if err := cluster.decode(ctx, http.MethodPost, "/ddocker/tokens", nil, &token); err != nil {
-		return err
-	}
-	fmt.Fprintln(a.Stdout, token.Token)
-	fmt.Fprintf(a.Stderr, "Good for %s until %s. On the new host: sudo ddocker agent --join HOST --token TOKEN\n",
-		count(token.Uses, "host"), token.Expires)
-	return nil
-}
-
 func newSMI(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "nvidia-smi HOST [HOST...]",

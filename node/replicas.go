@@ -31,7 +31,7 @@ func planCopy(l *ledger.Ledger, node string, alive func(node string) bool, c *co
 		var targets []replica // by name
 		for _, m := range live {
 			r := replica{i.ID, i.Name, m.Node}
-			if !slices.Contains(on, m.Node) && m.Observed.Closed == "" && !c.putOff(r) {
+			if !slices.Contains(on, m.Node) && m.Closed() == "" && !c.putOff(r) {
 				targets = append(targets, r)
 			}
 		}
@@ -119,8 +119,8 @@ func (n *Node) useless(target string) (err error) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		if m := l.Node(target); !alive {
 			err = fmt.Errorf("host %s does not answer: see \"ddocker nodes\"", nodeName(l, target))
-		} else if m != nil && m.Observed.Closed != "" {
-			err = fmt.Errorf("host %s is %s", m.Name, m.Observed.Closed)
+		} else if m != nil && m.Closed() != "" {
+			err = fmt.Errorf("host %s is %s", m.Name, m.Closed())
 		}
 	})
 	return err

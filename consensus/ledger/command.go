@@ -30,6 +30,9 @@ type Command struct {
 	Configure *settings.Settings `json:"configure,omitempty"`
 	AddToken  *Token             `json:"addToken,omitempty"`
 	UseToken  *UseToken          `json:"useToken,omitempty"`
+	Revoke    *Revoke            `json:"revoke,omitempty"`
+	Drain     *Drain             `json:"drain,omitempty"`
+	LabelNode *LabelNode         `json:"labelNode,omitempty"`
 	Claim     *Claim             `json:"claim,omitempty"`
 	Unclaim   *Unclaim           `json:"unclaim,omitempty"`
 	NameImage *NameImage         `json:"nameImage,omitempty"`
@@ -160,18 +163,6 @@ type Release struct {
 type Rename struct {
 	Placement string `json:"placement"`
 	Name      string `json:"name"`
-}
-
-// Token lets machines join until it expires or its uses are spent.
-type Token struct {
-	Hash    string    `json:"hash"` // of the secret; the secret itself is never in the log
-	Expires time.Time `json:"expires"`
-	Uses    int       `json:"uses"` // left
-}
-
-// UseToken spends one use of a token.
-type UseToken struct {
-	Hash string `json:"hash"`
 }
 
 // Result is what a command did.

@@ -105,6 +105,9 @@ func state(l *Ledger) string {
 				fmt.Fprintf(&b, "%s's card %s is closed: %s\n", n.Name, c.UUID, c.Closed)
 			}
 		}
+		if len(n.Labels) > 0 {
+			fmt.Fprintf(&b, "%s has labels %v\n", n.Name, n.Labels)
+		}
 	}
 	for _, id := range l.NodeIDs() {
 		for _, p := range l.Placed(id) {

@@ -125,7 +125,7 @@ func marshal(t *rapid.T, r Result) []byte {
 
 func drawCommand(t *rapid.T) Command {
 	c := rapid.SampledFrom([]func(*rapid.T) Command{
-		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawLimit, drawLimit, drawConfigure, drawToken,
+		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawLimit, drawLimit, drawConfigure, drawToken, drawNode,
 		drawImageCommand, drawImageCommand, drawImageCommand, drawImageCommand,
 		drawObjectCommand, drawObjectCommand, drawObjectCommand,
 	}).Draw(t, "verb")(t)
@@ -228,9 +228,21 @@ func drawConfigure(t *rapid.T) Command {
 	return Command{Configure: s}
 }
 
+func drawNode(t *rapid.T) Command {
+	node := pool(t, "node", "n", 3)
+	if rapid.Bool().Draw(t, "label") {
+		value := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "zone")
+		return Command{LabelNode: &LabelNode{Node: node, Labels: map[string]string{"zone": value}}}
+	}
+	return Command{Drain: &Drain{Node: node, Open: rapid.Bool().Draw(t, "open"), By: rapid.SampledFrom([]string{"", "alice"}).Draw(t, "by")}}
+}
+
 func drawToken(t *rapid.T) Command {
 	hash := pool(t, "token", "h", 3)
-	if rapid.Bool().Draw(t, "use") {
+	switch rapid.IntRange(0, 3).Draw(t, "use") {
+	case 0:
+		return Command{Revoke: &Revoke{Hash: hash}}
+	case 1:
 		return Command{UseToken: &UseToken{Hash: hash}}
 	}
 	life := time.Duration(rapid.IntRange(-1, 9).Draw(t, "hours")) * time.Hour

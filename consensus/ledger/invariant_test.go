@@ -204,7 +204,7 @@ func FuzzApply(f *testing.F) {
 		{}, {Register: &Register{Node: "n1", Name: "gpu1"}}, {Observe: &Observe{Node: "n2", Closed: "drained"}},
 		place("p3", "db", sched.Request{MilliCPU: 1000, Ports: []sched.PortWish{{Proto: "udp"}}}),
 		{ID: "r1", Release: &Release{Placement: "p1", Expired: true}}, {Rename: &Rename{Placement: "p1", Name: "x"}},
-		{Configure: withBuffer(2)}, {AddToken: &Token{Hash: "h", Uses: 1}}, {UseToken: &UseToken{Hash: "h"}},
+		{Configure: withBuffer(2)}, {AddToken: &Token{Hash: "h", Uses: 1}}, {Revoke: &Revoke{"h"}}, {Drain: &Drain{Node: "n1"}}, {LabelNode: &LabelNode{"n2", map[string]string{"zone": "a"}}}, {UseToken: &UseToken{Hash: "h"}},
 		{ID: "r2", Claim: &Claim{Claim: "c1", Name: "x:1", Node: "n1"}}, {Unclaim: &Unclaim{Claim: "c"}},
 		{NameImage: &NameImage{Claim: "c", Image: Image{Name: "making:1", ID: "sha256:e1", Node: "n1", Layers: []Layer{{"sha256:l1", 3}}}}},
 		{Merge: &Merge{Node: "n2", Images: []Image{{Name: "debian:12", ID: "sha256:d1"}}}},

@@ -46,6 +46,10 @@ type Ledger struct {
 type Node struct {
 	Register
 	Observed Observe
+	// Drained says by whom the node was closed for new containers; empty: it was not.
+	Drained string
+	// Labels are for rules, and for people.
+	Labels map[string]string
 	// evicted are copies that it was allowed to remove since it listed its images,
 	// each with its place in the log, oldest first; replaced, not changed.
 	evicted []Holding
@@ -155,10 +159,23 @@ func (l *Ledger) apply(c *Command, at time.Time) Result {
 		return l.limit(c.Limit)
 	case c.Configure != nil:
 		return l.configure(c.Configure)
+	}
+	return l.applyNodes(c, at)
+}
+
+func (l *Ledger) applyNodes(c *Command, at time.Time) Result {
+	switch {
+	case c.Drain != nil:
+		return l.drain(c.Drain)
+	case c.LabelNode != nil:
+		return l.labelNode(c.LabelNode)
 	case c.AddToken != nil:
 		return l.addToken(*c.AddToken, at)
 	case c.UseToken != nil:
 		return l.useToken(c.UseToken, at)
+	case c.Revoke != nil:
+		delete(l.tokens, c.Revoke.Hash)
+		return Result{}
 	}
 	return l.applyImages(c, at)
 }

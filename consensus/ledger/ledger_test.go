@@ -168,6 +168,10 @@ func TestCommandsThatMakeNoSenseAreRefusedAndChangeNothing(t *testing.T) {
 		"name of a container": place("p2", "web", sched.Request{}),
 		"unknown candidates":  {Reserve: &Reserve{Placement: "p2", Name: "a", Candidates: []string{"n8", "n9"}}},
 		"unknown token":       {UseToken: &UseToken{Hash: "h"}},
+		"drain of no node":    {Drain: &Drain{Node: "n9"}},
+		"label of no node":    {LabelNode: &LabelNode{Node: "n9"}},
+		"label without a key": {LabelNode: &LabelNode{"n1", map[string]string{"": "a"}}},
+		"label too long":      {LabelNode: &LabelNode{"n1", map[string]string{"a": strings.Repeat("x", maxLabel+1)}}},
 	} {
 		data, err := Encode(c)
 		if err != nil {

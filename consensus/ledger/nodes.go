@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"ddocker/sched"
@@ -68,7 +69,7 @@ func (l *Ledger) put(n *Node) {
 		l.drop(old)
 	}
 	n.host = &sched.Host{
-		ID: n.Node, Name: n.Name, Closed: n.Observed.Closed,
+		ID: n.Node, Name: n.Name, Closed: n.Closed(),
 		Cores: n.Capacity.Cores, Memory: n.Capacity.Memory, Topology: n.Capacity.Topology,
 		Buffer: l.buffer(), Held: l.held(n, ""),
 	}
@@ -79,6 +80,54 @@ func (l *Ledger) put(n *Node) {
 	at, _ := slices.BinarySearchFunc(l.hosts, n.host, byName)
 	l.hosts = slices.Insert(l.hosts, at, n.host)
 	l.stake(n)
+}
+
+// Closed says why the node takes nothing new; empty: it does.
+func (n *Node) Closed() string {
+	if n.Drained != "" {
+		return "drained by " + n.Drained
+	}
+	return n.Observed.Closed
+}
+
+// somebody stands for whoever drains a node and is not known by name.
+const somebody = "somebody"
+
+func (l *Ledger) drain(c *Drain) Result {
+	old := l.nodes[c.Node]
+	if old == nil {
+		return refuse(Unknown, "node %s is not in the cluster", c.Node)
+	}
+	n := *old
+	n.Drained = cmp.Or(c.By, somebody)
+	if c.Open {
+		n.Drained = ""
+	}
+	l.put(&n)
+	return Result{}
+}
+
+func (l *Ledger) labelNode(c *LabelNode) Result {
+	old := l.nodes[c.Node]
+	if old == nil {
+		return refuse(Unknown, "node %s is not in the cluster", c.Node)
+	}
+	n := *old
+	n.Labels = map[string]string{}
+	maps.Copy(n.Labels, old.Labels)
+	for key, value := range c.Labels {
+		if key == "" || len(key) > maxLabel || len(value) > maxLabel {
+			return refuse(Invalid, "a label has a key and a value of at most %d bytes", maxLabel)
+		}
+		if n.Labels[key] = value; value == "" {
+			delete(n.Labels, key)
+		}
+	}
+	if len(n.Labels) > maxLabels {
+		return refuse(Invalid, "node %s would have more than %d labels", n.Name, maxLabels)
+	}
+	l.put(&n)
+	return Result{}
 }
 
 // drop takes a node's host out, and its ports out of the cluster's count.

@@ -98,7 +98,7 @@ func (l *Ledger) readNode(in *json.Decoder) error {
 		return refused
 	}
 	n := *l.nodes[r.Register.Node]
-	n.Observed, n.evicted = r.Observed, r.Evicted
+	n.Observed, n.evicted, n.Drained, n.Labels = r.Observed, r.Evicted, r.Drained, r.Labels
 	l.put(&n)
 	l.setHoldings(n.Node, sortHoldings(r.Observed.Images))
 	return nil

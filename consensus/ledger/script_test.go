@@ -24,6 +24,9 @@ import (
 //	configure [buffer=CORES:MEMORY] [start=PORT] [replicas=N] [disk=PERCENT]
 //	token HASH USES MINUTES
 //	use HASH
+//	revoke HASH
+//	drain NODE [by=WORD] [open]
+//	label NODE KEY=VALUE…
 //	claim CLAIM NAME on=NODE [owner=WORD] [commit]
 //	unclaim CLAIM
 //	name NAME IMAGE [on=NODE] [claim=CLAIM] [was=IMAGE] [owner=WORD] [layers=CHAIN:SIZE[,…]]
@@ -162,9 +165,18 @@ func (a args) command(verb string) Command {
 		c.Limit = &Limit{a.word(0), r.MilliCPU, r.Cores, r.Memory, a.cores(a.key("pin")), a.has("keep")}
 	case "configure":
 		c.Configure = a.settings()
+	case "drain":
+		c.Drain = &Drain{Node: a.word(0), By: a.key("by"), Open: a.has("open")}
+	case "label":
+		c.LabelNode = &LabelNode{Node: a.word(0), Labels: map[string]string{}}
+		for key, values := range a.keys {
+			c.LabelNode.Labels[key] = values[0]
+		}
+	case "revoke":
+		c.Revoke = &Revoke{a.word(0)}
 	case "token":
 		life := time.Duration(a.number(a.word(2))) * time.Minute
-		c.AddToken = &Token{Hash: a.word(0), Uses: int(a.number(a.word(1))), Expires: start().Add(life)}
+		c.AddToken = &Token{Hash: a.word(0), Uses: int(a.number(a.word(1))), Expires: start().Add(life), By: a.key("by")}
 	case "use":
 		c.UseToken = &UseToken{a.word(0)}
 	default:

@@ -41,9 +41,11 @@ type head struct {
 }
 
 type nodeRecord struct {
-	Register Register  `json:"register"`
-	Observed Observe   `json:"observed"`
-	Evicted  []Holding `json:"evicted,omitempty"`
+	Register Register          `json:"register"`
+	Observed Observe           `json:"observed"`
+	Evicted  []Holding         `json:"evicted,omitempty"`
+	Drained  string            `json:"drained,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
 }
 
 // Snapshot copies the ledger's index of itself, not the records: the cost is a
@@ -58,9 +60,8 @@ func (l *Ledger) Snapshot() Snapshot {
 	for _, id := range l.memos.order {
 		s.memos = append(s.memos, l.memos.byID[id])
 	}
-	tokens := slices.SortedFunc(maps.Values(l.tokens), func(a, b Token) int { return cmp.Compare(a.Hash, b.Hash) })
 	s.head = head{
-		Version: Version, Index: l.index, Settings: l.settings, Tokens: tokens, Expired: slices.Clone(l.expired),
+		Version: Version, Index: l.index, Settings: l.settings, Tokens: l.Tokens(), Expired: slices.Clone(l.expired),
 		Nodes: len(s.nodes), Placements: len(s.placements), Memos: len(s.memos),
 		Images: len(s.images), Removals: l.removals,
 		Objects: len(s.objects), Leftovers: l.leftovers,
@@ -76,7 +77,7 @@ func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	out := json.NewEncoder(buffered)
 	err := out.Encode(s.head)
 	for _, n := range s.nodes {
-		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed, n.evicted}))
+		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed, n.evicted, n.Drained, n.Labels}))
 	}
 	for _, p := range s.placements {
 		err = errors.Join(err, out.Encode(p))

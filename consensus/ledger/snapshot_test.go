@@ -33,6 +33,10 @@ func full(t testing.TB) *Ledger {
 	must(t, l, Command{Observe: &Observe{Node: "n2", Images: []Holding{has("sha256:d1", "debian:12")}, Ports: []sched.Port{{Number: 22, Proto: "tcp"}},
 		Containers: []Outsider{{ID: "x", Name: "db", Grant: sched.Grant{MilliCPU: 500}}}}})
 	must(t, l, Command{Release: &Release{Placement: "p0", Expired: true}})
+	must(t, l, Command{Drain: &Drain{Node: "n2", By: "alice"}})
+	must(t, l, Command{LabelNode: &LabelNode{"n2", map[string]string{"zone": "a"}}})
+	must(t, l, Command{Drain: &Drain{Node: "n2", Open: true}})
+	must(t, l, Command{Drain: &Drain{Node: "n1"}})
 	withImages(t, l)
 	return l
 }

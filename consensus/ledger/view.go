@@ -69,6 +69,11 @@ func (l *Ledger) Placed(node string) []*Placement {
 // ever seen.
 func (l *Ledger) Expired(id string) bool { return slices.Contains(l.expired, id) }
 
+// Tokens returns the join tokens that are not known to be spent, by hash.
+func (l *Ledger) Tokens() []Token {
+	return slices.SortedFunc(maps.Values(l.tokens), func(a, b Token) int { return cmp.Compare(a.Hash, b.Hash) })
+}
+
 // HasToken says whether there is a join token with the hash. Whether it is still
 // good is told by UseToken.
 func (l *Ledger) HasToken(hash string) bool {

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"ddocker/consensus/ledger"
+)
+
+// drainNode closes a node for new containers: those that it has keep running.
+func (a *API) drainNode(w http.ResponseWriter, c *call) { a.setDrained(w, c, false) }
+
+// activateNode undoes drainNode.
+func (a *API) activateNode(w http.ResponseWriter, c *call) { a.setDrained(w, c, true) }
+
+func (a *API) setDrained(w http.ResponseWriter, c *call, open bool) {
+	n := a.nodeMeant(w, c)
+	if n == nil {
+		return
+	}
+	if a.proposed(w, c, ledger.Command{Drain: &ledger.Drain{Node: n.Node, Open: open, By: a.cfg.Caller(c.Request)}}) {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// maxLabels bounds the labels that one request gives, in bytes.
+const maxLabels = 64 << 10
+
+// labelNode gives a node labels; an empty value takes one away.
+func (a *API) labelNode(w http.ResponseWriter, c *call) {
+	n := a.nodeMeant(w, c)
+	if n == nil {
+		return
+	}
+	var labels map[string]string
+	if err := json.NewDecoder(http.MaxBytesReader(w, c.Body, maxLabels)).Decode(&labels); err != nil {
+		fail(w, http.StatusBadRequest, "read the labels: %s", err)
+		return
+	}
+	if a.proposed(w, c, ledger.Command{LabelNode: &ledger.LabelNode{Node: n.Node, Labels: labels}}) {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// nodeMeant is the node with the name or ID of the path; nil: there is none, as the
+// client was told.
+func (a *API) nodeMeant(w http.ResponseWriter, c *call) (n *ledger.Node) {
+	a.cfg.Log.View(func(l *ledger.Ledger) { n = l.NodeNamed(c.ref) })
+	if n == nil {
+		fail(w, http.StatusNotFound, "No such node: %s: see \"ddocker nodes\"", c.ref)
+	}
+	return n
+}
+
+// nodeDetail is one node in /ddocker/nodes/NAME.
+type nodeDetail struct {
+	nodeRow
+	Placements []placementRow // by name
+	Outsiders  []placementRow // containers that were made beside the cluster
+}
+
+// placementRow is what a container holds there.
+type placementRow struct {
+	Name, ID, Owner, Type string
+}
+
+func (a *API) inspectNode(w http.ResponseWriter, c *call) {
+	n := a.nodeMeant(w, c)
+	if n == nil {
+		return
+	}
+	d := nodeDetail{Placements: []placementRow{}, Outsiders: []placementRow{}}
+	roles := a.roles()
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		d.nodeRow = a.nodeRow(l, n, roles)
+		for _, p := range l.Placed(n.Node) {
+			d.Placements = append(d.Placements, placementRow{p.Name, p.Container, p.Owner, typeWords(&p.Grant, p.Request.GPUs)})
+		}
+		for i := range n.Observed.Containers {
+			o := &n.Observed.Containers[i]
+			d.Outsiders = append(d.Outsiders, placementRow{Name: o.Name, ID: o.ID, Type: typeWords(&o.Grant, nil)})
+		}
+	})
+	reply(w, http.StatusOK, d)
+}
