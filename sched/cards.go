@@ -167,13 +167,13 @@ func (m *matching) lack() Lack {
 	return lack
 }
 
-// rivalry says what cards the wishes compete for: the words of one that takes them all,
-// else of each.
+// rivalry says what cards the wishes compete for: the words of one that takes them all
+// and is not for one card alone, else of each.
 func (h *Host) rivalry(wishes []GPUWish, cards []int32) string {
 	var words []string
 	for i := range wishes {
 		w := &wishes[i]
-		if !slices.ContainsFunc(cards, func(c int32) bool { return !w.takes(&h.Cards[c]) }) {
+		if !w.single() && !slices.ContainsFunc(cards, func(c int32) bool { return !w.takes(&h.Cards[c]) }) {
 			return w.words()
 		}
 		if said := w.words(); !slices.Contains(words, said) {

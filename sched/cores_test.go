@@ -9,7 +9,8 @@ import (
 )
 
 // drawTopology draws a machine of up to twelve cores in up to three NUMA nodes and
-// physical cores of one, two or four threads, of which some are held.
+// physical cores of one, two or four threads, beside those of two some of one; some are
+// held.
 func drawTopology(t *rapid.T) *Host {
 	threads := rapid.SampledFrom([]int{1, 2, 2, 4}).Draw(t, "threads")
 	nodes := rapid.IntRange(1, 3).Draw(t, "nodes")
@@ -20,7 +21,7 @@ func drawTopology(t *rapid.T) *Host {
 		var node CPUSet
 		for range each {
 			n := threads
-			if rapid.IntRange(0, 4).Draw(t, "slow") == 0 {
+			if threads == 2 && rapid.IntRange(0, 4).Draw(t, "slow") == 0 {
 				n = 1
 			}
 			g := CPUs(upTo(next + n)[next:]...)
@@ -31,7 +32,7 @@ func drawTopology(t *rapid.T) *Host {
 		h.Topology.Nodes = append(h.Topology.Nodes, node)
 	}
 	h.Cores = CPUs(upTo(next)...)
-	if rapid.IntRange(0, 3).Draw(t, "kept from containers") == 0 {
+	if threads < 4 && rapid.IntRange(0, 3).Draw(t, "kept from containers") == 0 {
 		h.Cores = h.Cores.Minus(CPUs(0, 1))
 	}
 	h.Held.Add(&Grant{Cores: CPUs(rapid.SliceOfN(rapid.IntRange(0, 11), 0, 8).Draw(t, "held")...)})

@@ -146,10 +146,35 @@ func drawRegister(t *rapid.T) Command {
 		c.Cores = sched.CPUs(0, 1)
 	}
 	c.Memory = rapid.Int64Range(0, 30).Draw(t, "memory")
-	for _, uuid := range []string{"t0", "t1", "q0"}[:rapid.IntRange(0, 3).Draw(t, "cards")] {
-		c.Cards = append(c.Cards, sched.Card{UUID: uuid, Model: map[bool]string{true: "NVIDIA TITAN Xp", false: "Quadro"}[uuid != "q0"]})
+	node := pool(t, "node", "n", 3)
+	c.Cards = drawCards(t, node)
+	if rapid.Bool().Draw(t, "topology") {
+		c.Topology = sched.Topology{
+			Nodes:    []sched.CPUSet{sched.CPUs(0, 1, 2), sched.CPUs(3, 4, 5)},
+			Physical: []sched.CPUSet{sched.CPUs(0, 1), sched.CPUs(2), sched.CPUs(3, 4), sched.CPUs(5)},
+		}
 	}
-	return Command{Register: &Register{Node: pool(t, "node", "n", 3), Name: pool(t, "node name", "gpu", 3), Capacity: c}}
+	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c}}
+}
+
+// drawCards draws cards of the node's own, and some that go from node to node.
+func drawCards(t *rapid.T, node string) (cards []sched.Card) {
+	for i, uuid := range []string{node + "a", node + "b", node + "q", "s1", "s2"} {
+		if least := map[bool]int{true: 2, false: 1}[i < 3]; rapid.IntRange(0, 3).Draw(t, uuid) > least {
+			continue
+		}
+		c := sched.Card{UUID: uuid, Index: fmt.Sprint(i), Model: "NVIDIA TITAN Xp", Memory: 12, Near: sched.CPUs(i), Far: []int{0, 1, 4, 6, i}}
+		if i == 2 {
+			c.Model, c.Profile, c.Memory = "NVIDIA A100-SXM4-80GB MIG 3g.40gb", "3g.40gb", 40
+		}
+		cards = append(cards, c)
+	}
+	return cards
+}
+
+// drawUUID draws one of the cards that there are.
+func drawUUID(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"s1", "s2", "s1", "s2", "n1a", "n2a", "n3q"}).Draw(t, "UUID")
 }
 
 func drawObserve(t *rapid.T) Command {
@@ -159,10 +184,16 @@ func drawObserve(t *rapid.T) Command {
 			Cores: drawCores(t), MilliCPU: rapid.Int64Range(-500, 1500).Draw(t, "cpu"), Memory: rapid.Int64Range(-5, 10).Draw(t, "memory"),
 			Ports: []sched.Binding{{Host: rapid.Uint16Range(25000, 25005).Draw(t, "port"), Proto: "tcp"}},
 		}
+		if rapid.IntRange(0, 3).Draw(t, "with a card") == 0 {
+			g.GPUs = []string{drawUUID(t)}
+		}
 		o.Containers = append(o.Containers, Outsider{ID: pool(t, "container", "c", 9), Name: pool(t, "name", "web", 6), Grant: g})
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "listeners") {
 		o.Ports = append(o.Ports, sched.Port{Number: rapid.Uint16Range(25000, 25005).Draw(t, "port"), Proto: "tcp"})
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "closed cards") / 2 {
+		o.Cards = append(o.Cards, ClosedCard{drawUUID(t), rapid.SampledFrom([]string{"", "lost: gone", "busy: used"}).Draw(t, "why")})
 	}
 	return Command{Observe: o}
 }
@@ -176,7 +207,7 @@ func drawReserve(t *rapid.T) Command {
 		MilliCPU: rapid.SampledFrom([]int64{0, 300, 1000, 2000, -1000}).Draw(t, "cpu"),
 		Cores:    drawCores(t),
 		Memory:   rapid.Int64Range(-1, 12).Draw(t, "memory"),
-		GPUs:     rapid.SliceOfN(rapid.SampledFrom([]sched.GPUWish{{}, {Model: "titan xp"}, {UUID: "q0"}}), 0, 2).Draw(t, "gpus"),
+		GPUs:     rapid.SliceOfN(rapid.SampledFrom([]sched.GPUWish{{}, {}, {Model: "titan xp"}, {UUID: "s1"}, {UUID: "n1a"}, {Index: "3"}, {Memory: 20}, {Memory: 12}, {Profile: "3g.40gb"}, {Memory: -1}}), 0, 2).Draw(t, "gpus"),
 		AllGPUs:  rapid.IntRange(0, 9).Draw(t, "all") == 0,
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "ports") {

@@ -211,6 +211,9 @@ func FuzzApply(f *testing.F) {
 		{Unname: &Unname{Name: "debian:12", ID: "sha256:d1", Force: true}}, {Evict: &Evict{Node: "n2", ID: "sha256:d1"}},
 		{Define: &Define{Kind: Network, Name: "net", Home: "n1"}}, {Made: &Made{Kind: Network, Name: "front", Node: "n2", ID: "e2"}}, {Unmade: &Unmade{Network, "front", "n1", "e1"}},
 		{Undefine: &Undefine{Kind: Network, Name: "front", ID: "e1"}}, {Attach: &Attach{Placement: "p1", Network: "front"}}, {Move: &Move{Placements: []string{"p1"}, Candidates: []string{"n2"}}},
+		{Register: &Register{Node: "n2", Name: "gpu2", Capacity: Capacity{Cores: sched.CPUs(0, 1), Cards: []sched.Card{{UUID: "card-n1", Near: sched.CPUs(1), Far: []int{0}}}, Topology: sched.Topology{Nodes: []sched.CPUSet{sched.CPUs(0)}, Physical: []sched.CPUSet{sched.CPUs(0, 1)}}}}},
+		{Observe: &Observe{Node: "n1", Cards: []ClosedCard{{"card-n1", "busy: used by python"}, {"card-n1", ""}}, Containers: []Outsider{{ID: "o", Name: "o", Grant: sched.Grant{GPUs: []string{"card-n2"}}}}}},
+		place("p3", "db", sched.Request{MilliCPU: 2000, GPUs: []sched.GPUWish{{Model: "titan xp", Memory: 1}, {Index: "0:1", Profile: "1g.5gb", UUID: "card-n2"}}}),
 		{Observe: &Observe{Node: "n2", Seen: 3, Images: []Holding{has("sha256:f1", "debian:12")}}},
 	} {
 		data, err := Encode(c)

@@ -50,8 +50,20 @@ func simulated(i int) *sched.Host {
 	for c := range 16 {
 		h.Cores = h.Cores.Union(sched.CPUs(c))
 	}
+	for c := range 8 {
+		h.Topology.Physical = append(h.Topology.Physical, sched.CPUs(2*c, 2*c+1))
+	}
+	h.Topology.Nodes = []sched.CPUSet{h.Cores.First(8), h.Cores.Minus(h.Cores.First(8))}
+	far := [4][4]int{{0, 4, 6, 6}, {4, 0, 6, 6}, {6, 6, 0, 4}, {6, 6, 4, 0}}
 	for g := range i % 3 * 2 {
-		h.Cards = append(h.Cards, sched.Card{UUID: fmt.Sprintf("GPU-%d-%d", i, g), Model: "NVIDIA TITAN Xp"})
+		c := sched.Card{
+			UUID: fmt.Sprintf("GPU-%08x-0000-0000-0000-%012x", i, g), Index: fmt.Sprint(g), Model: "NVIDIA TITAN Xp",
+			Memory: 12 << 30, Near: h.Topology.Nodes[g/2], Far: far[g][:i%3*2],
+		}
+		if i%5 == 0 && g == 3 {
+			c.Closed = "busy: used by python (pid 312, alice), outside any container"
+		}
+		h.Cards = append(h.Cards, c)
 	}
 	for held := range i % 8 {
 		g := sched.Grant{
