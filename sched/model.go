@@ -12,6 +12,17 @@ func SameModel(model, want string) bool {
 	if want == "" {
 		return true
 	}
+	// Most wishes are how the name ends: that is told quickly.
+	if head := len(model) - len(want); head > 0 && divides(model[head-1]) && strings.EqualFold(model[head:], want) {
+		for word, rest := modelWord(model[:head]); ; word, rest = modelWord(rest) {
+			if word == "" {
+				return true
+			}
+			if !decoration(word) {
+				break
+			}
+		}
+	}
 	wish, want := wishedWord(want)
 	for {
 		word, rest := modelWord(model)
