@@ -30,7 +30,7 @@ func full(t testing.TB) *Ledger {
 	c.ID = "r1"
 	must(t, l, c)
 	must(t, l, place("p2", "<b>&\u2028", sched.Request{Cores: sched.CPUs(3)}))
-	must(t, l, Command{Observe: &Observe{Node: "n2", Images: []Holding{has("sha256:d1", "debian:12")}, Ports: []sched.Port{{Number: 22, Proto: "tcp"}},
+	must(t, l, Command{Observe: &Observe{Node: "n2", Images: []Holding{has("sha256:d1", "debian:12")}, Ports: []sched.Port{{Number: 22, Proto: "tcp"}}, Cards: []ClosedCard{{"card-n2", "busy: used by python"}},
 		Containers: []Outsider{{ID: "x", Name: "db", Grant: sched.Grant{MilliCPU: 500}}}}})
 	must(t, l, Command{Release: &Release{Placement: "p0", Expired: true}})
 	must(t, l, Command{Drain: &Drain{Node: "n2", By: "alice"}})
