@@ -61,29 +61,44 @@ func (n *Node) tryGPUs() {
 
 func (n *Node) try(uuid string) {
 	n.cards.mu.Lock()
+	before := n.cards.trial
 	n.cards.trial.over = true // unless the engine is lost meanwhile
 	n.cards.mu.Unlock()
-	way, why, err := n.cfg.Engine.GPUs(n.life, uuid)
-	n.cards.mu.Lock()
-	t := &n.cards.trial
-	t.running = false
-	switch {
-	case err != nil:
-		t.err, t.over = err.Error(), false
-		t.next = time.Now().Add(min(firstTrialPause<<min(t.failed, 10), lastTrialPause))
-		t.failed++
-	default:
-		t.way, t.why, t.err, t.failed, t.next = way, why, "", 0, time.Time{}
+	if err := n.cfg.Engine.Ping(n.life); err != nil {
+		n.log.Debug("the Docker Engine is tried for GPUs when it answers", "err", err)
+		n.tried(before, time.Now().Add(firstTrialPause))
+		return
 	}
-	n.cards.mu.Unlock()
+	way, why, err := n.cfg.Engine.GPUs(n.life, uuid)
+	if err != nil {
+		now := before
+		now.err, now.failed = err.Error(), before.failed+1
+		n.tried(now, time.Now().Add(min(firstTrialPause<<min(before.failed, 10), lastTrialPause)))
+	} else {
+		n.tried(trial{way: way, why: why, over: true}, time.Time{})
+	}
 	switch {
-	case err != nil:
+	case err != nil && err.Error() != before.err:
 		n.log.Warn("it is not known how the Docker Engine gives GPUs to containers", "err", err)
-	case way == engine.NoWay:
+	case err == nil && way == engine.NoWay:
 		n.log.Warn("the GPUs of this host are not offered: its Docker Engine does not give them to containers", "why", why)
 	}
 	n.tellCards(n.life)
 	n.Kick()
+}
+
+// tried notes what came of a trial. Where the engine may have restarted since it began,
+// another is due, and the next one if it could not be made.
+func (n *Node) tried(now trial, next time.Time) {
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	lost := !n.cards.trial.over
+	n.cards.trial = now
+	n.cards.trial.running = false
+	n.cards.trial.over = now.over && !lost
+	if n.cards.trial.next = next; lost {
+		n.cards.trial.next = time.Time{}
+	}
 }
 
 // tryAgain is called when the engine may have restarted, with another toolkit.
