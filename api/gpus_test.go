@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ddocker/engine/enginetest"
 	"ddocker/gpu"
 	"ddocker/sched"
 )
@@ -26,6 +27,14 @@ func (w *world) plugged() {
 	w.hosts[0].machine.Plug(card("GPU-n1", "0", "TITAN Xp", 12), card("GPU-n1b", "1", "TITAN Xp", 12))
 	w.hosts[1].machine.Plug(card("GPU-n2", "0", "NVIDIA A100-SXM4-80GB", 80))
 	time.Sleep(3 * time.Minute)
+}
+
+// runtimes gives every engine the runtime nvidia, as a person would.
+func (w *world) runtimes() {
+	for _, h := range w.hosts {
+		h.twin.SetToolkit(enginetest.Runtime)
+	}
+	w.settle()
 }
 
 func asksGPUs(device, more string) string {
@@ -51,9 +60,15 @@ func TestDeviceRequestsAreMetByTheLedger(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, 2, func(w *world) {
+				if strings.Contains(c.body, "Runtime") {
+					w.runtimes()
+				}
 				w.plugged()
 				w.hosts[1].create("web", c.body)
 				p := w.placement("web")
+				if p == nil {
+					t.Fatal("nothing is placed")
+				}
 				got := strings.Join(append([]string{strings.TrimPrefix(p.Node, "id-")}, p.Grant.GPUs...), " ")
 				if got != c.want {
 					t.Errorf("got %s, want %s", got, c.want)
@@ -74,6 +89,7 @@ func TestABeginningOfSeveralUUIDsIsRefused(t *testing.T) {
 
 func TestWhatTheImageSaysToTheRuntimeCountsLeast(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
+		w.runtimes()
 		w.plugged()
 		w.hosts[0].exposing("/images/busybox:latest/json", `{"Config":{"Env":["NVIDIA_VISIBLE_DEVICES=GPU-n1"]}}`)
 		w.hosts[0].create("web", `{"Image":"busybox","HostConfig":{"Runtime":"nvidia"}}`)

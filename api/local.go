@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -151,7 +152,11 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.pruned(w, r, version)
 	case path == pathSMI:
 		text, err := l.smi(r.Context(), r.URL.Query()[queryArg])
-		if err != nil {
+		switch {
+		case errors.Is(err, gpu.ErrRefused):
+			fail(w, http.StatusBadRequest, "%s", err)
+			return
+		case err != nil:
 			fail(w, http.StatusNotFound, "%s", err)
 			return
 		}
