@@ -133,7 +133,7 @@ func withoutTag(name string) string {
 func (a *API) withLabel(ctx context.Context, r *rule) (map[string]bool, error) {
 	has := map[string]bool{}
 	query := url.Values{"all": {"1"}, "filters": {filters{"label": {r.key}}.String()}}
-	for _, one := range a.hosts.each(ctx, "/containers/json", query) {
+	for _, one := range a.hosts.each(ctx, pathContainers, query) {
 		var list []struct{ Labels map[string]string }
 		if one.err != nil {
 			continue // a host that does not answer takes no container either

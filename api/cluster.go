@@ -30,8 +30,11 @@ type nodeRow struct {
 }
 
 type gpuRow struct {
-	UUID, Model string
-	Free        bool
+	UUID, Index, Model string
+	Profile            string // of a MIG device
+	Memory             int64  // bytes
+	Free               bool
+	Closed             string // why it takes nothing new, whoever has it
 }
 
 func (a *API) listNodes(w http.ResponseWriter, c *call) {
@@ -62,7 +65,10 @@ func (a *API) nodeRow(l *ledger.Ledger, n *ledger.Node, roles map[string]string)
 		r.State = "drained"
 	}
 	for _, card := range h.Cards {
-		r.GPUs = append(r.GPUs, gpuRow{card.UUID, card.Model, !h.Held.HasGPU(card.UUID)})
+		r.GPUs = append(r.GPUs, gpuRow{
+			card.UUID, card.Index, card.Model, card.Profile, card.Memory,
+			card.Closed == "" && !h.Held.HasGPU(card.UUID), card.Closed,
+		})
 	}
 	return r
 }

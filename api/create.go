@@ -108,12 +108,15 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 	if err != nil {
 		return nil, invalid("additional_options of the cluster: %s", err)
 	}
-	var labels struct{ Labels map[string]string }
-	if err := json.Unmarshal(raw(top), &labels); err != nil {
-		return nil, invalid("read the request's labels: %s", err)
+	said := struct { // before anything is laid under it
+		Labels map[string]string
+		runtimeWish
+	}{}
+	if err := json.Unmarshal(raw(top), &said); err != nil {
+		return nil, invalid("read the request: %s", err)
 	}
-	_, typed := labels.Labels[labelType]
-	_, ported := labels.Labels[labelPorts]
+	_, typed := said.Labels[labelType]
+	_, ported := said.Labels[labelPorts]
 	if typed || ported {
 		if err := overlay.Apply(top); err != nil {
 			return nil, invalid("%s", err)
@@ -131,11 +134,15 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 		return nil, invalid("%s", err)
 	}
 	if w.HostConfig.PublishAllPorts {
-		w.expose(a.imageExposes(c.Context(), w.Image))
+		w.expose(a.imageConfig(c.Context(), w.Image).ExposedPorts)
 	}
+	a.askRuntime(c.Context(), &said.runtimeWish, w)
 	o.reserve.Image, o.reserve.Owner = w.Image, a.cfg.Caller(c.Request)
 	o.reserve.Replaces = a.replaced(w, o.reserve.Name, o.reserve.Owner)
-	if o.reserve.Type, o.reserve.Request, err = w.request(s); err != nil {
+	if o.reserve.Type, o.reserve.Request, err = w.request(s); err == nil {
+		err = a.findCards(&o.reserve.Request)
+	}
+	if err != nil {
 		return nil, invalid("%s", err)
 	}
 	if err := a.chooseImage(c, o); err != nil {

@@ -175,30 +175,35 @@ func (h *hosts) get(ctx context.Context, id, path string, query url.Values) ([]b
 }
 
 func (h *hosts) do(ctx context.Context, method, id, path string, query url.Values) ([]byte, error) {
+	_, body, err := h.exchange(ctx, method, id, path, query)
+	return body, err
+}
+
+func (h *hosts) exchange(ctx context.Context, method, id, path string, query url.Values) (http.Header, []byte, error) {
 	u := url.URL{Scheme: "http", Host: "ddocker", Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	resp, err := h.transport(id).RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	h.hear(id)
 	h.upgraded(id, resp.Header.Get("Api-Version"))
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		var m struct{ Message string }
 		if json.Unmarshal(body, &m); m.Message == "" {
 			m.Message = http.StatusText(resp.StatusCode)
 		}
-		return nil, &statusError{resp.StatusCode, m.Message}
+		return nil, nil, &statusError{resp.StatusCode, m.Message}
 	}
-	return body, nil
+	return resp.Header, body, nil
 }
 
 func (h *hosts) transport(id string) http.RoundTripper {
@@ -211,8 +216,9 @@ func (h *hosts) transport(id string) http.RoundTripper {
 // answer is what one host said.
 type answer struct {
 	host
-	body []byte
-	err  error
+	header http.Header
+	body   []byte
+	err    error
 }
 
 var errSilent = errors.New("does not answer")
@@ -229,7 +235,9 @@ func (h *hosts) each(ctx context.Context, path string, query url.Values) []answe
 		}
 		asking.Go(func() {
 			a := &answers[i]
-			a.body, a.err = h.get(ctx, one.id, path, query)
+			soon, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			a.header, a.body, a.err = h.exchange(soon, http.MethodGet, one.id, path, query)
 			if a.err != nil && ctx.Err() == nil && !answered(a.err) {
 				h.miss(one.id)
 			}

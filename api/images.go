@@ -28,27 +28,30 @@ func (a *API) imageHolder(w http.ResponseWriter, c *call) {
 	a.send(w, c, at.id, at.ref)
 }
 
-// imageExposes returns the ports that the image itself exposes, as "80/tcp"; none
-// where no host has it.
-func (a *API) imageExposes(ctx context.Context, ref string) map[string]struct{} {
+// imageConfig is what an image says of the containers made from it.
+type imageConfig struct {
+	ExposedPorts map[string]struct{} // such as "80/tcp"
+	Env          []string
+}
+
+// imageConfig returns what the image itself says; nothing where no host has it.
+func (a *API) imageConfig(ctx context.Context, ref string) imageConfig {
 	found, err := a.findImage(ctx, ref)
 	if err != nil {
-		return nil
+		return imageConfig{}
 	}
 	list, err := a.copies(found, ref)
 	if err != nil {
-		return nil
+		return imageConfig{}
 	}
 	for _, c := range list {
-		var image struct {
-			Config struct{ ExposedPorts map[string]struct{} }
-		}
+		var image struct{ Config imageConfig }
 		body, err := a.hosts.get(ctx, c.id, "/images/"+c.ref+"/json", nil)
 		if err == nil && json.Unmarshal(body, &image) == nil {
-			return image.Config.ExposedPorts
+			return image.Config
 		}
 	}
-	return nil
+	return imageConfig{}
 }
 
 // save passes the request to a host that has all the images that it names; where

@@ -24,6 +24,7 @@ type row map[string]json.RawMessage
 type extra struct {
 	Node, Type, Owner string
 	Ports             []string
+	GPUs              []grantedCard `json:",omitempty"`
 	Unreachable       bool
 }
 
@@ -91,21 +92,48 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 	}
 	merged.WriteString("]\n")
 	w.Header().Set("Content-Type", "application/json")
+	a.tellCards(w.Header())
 	w.Write(merged.Bytes())
+}
+
+// holdings are what the ledger, and its agent, say of a host's containers beside what
+// its engine does.
+type holdings struct {
+	placed    map[string]*ledger.Placement // by container, or the placement's own ID
+	outsiders []ledger.Outsider
+	index     map[string]string // of its cards, by UUID
+	busy      map[string]int    // per cent, by UUID
+}
+
+func (a *API) holdings(node string) *holdings {
+	held := &holdings{placed: map[string]*ledger.Placement{}}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, p := range l.Placed(node) {
+			held.placed[cmp.Or(p.Container, p.ID)] = p
+		}
+		if n := l.Node(node); n != nil {
+			held.outsiders, held.index = n.Observed.Containers, cardIndexes(l.Host(node).Cards)
+		}
+	})
+	return held
+}
+
+// placement says what the cluster adds to the row of a container that it made.
+func (h *holdings) placement(p *ledger.Placement) extra {
+	return extra{
+		Type: typeWords(&p.Grant, p.Request.GPUs), Owner: p.Owner, Ports: portWords(&p.Grant),
+		GPUs: grantedCards(p.Grant.GPUs, h.index, h.busy),
+	}
+}
+
+// outsider says what the cluster adds to the row of a container from outside.
+func (h *holdings) outsider(g *sched.Grant) extra {
+	return extra{Type: typeWords(g, nil), Ports: portWords(g), GPUs: grantedCards(g.GPUs, h.index, h.busy)}
 }
 
 // hostRows returns one host's containers, completed.
 func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
-	placed := map[string]*ledger.Placement{}
-	var outsiders []ledger.Outsider
-	a.cfg.Log.View(func(l *ledger.Ledger) {
-		for _, p := range l.Placed(one.id) {
-			placed[cmp.Or(p.Container, p.ID)] = p
-		}
-		if n := l.Node(one.id); n != nil {
-			outsiders = n.Observed.Containers
-		}
-	})
+	known := a.holdings(one.id)
 	var list []json.RawMessage
 	if one.err == nil {
 		var ok bool
@@ -118,11 +146,12 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 		return nil, &ledger.Refusal{Code: ledger.Invalid, Message: refused.message}
 	}
 	if one.err != nil {
-		return absentRows(one.host, placed, outsiders, f), nil
+		return absentRows(one.host, known, f), nil
 	}
+	known.busy = readBusy(one.header)
 	held := map[string]*sched.Grant{}
-	for i := range outsiders {
-		held[outsiders[i].ID] = &outsiders[i].Grant
+	for i := range known.outsiders {
+		held[known.outsiders[i].ID] = &known.outsiders[i].Grant
 	}
 	rows := make([]containerRow, 0, len(list))
 	ids := a.networkIDs(one.id)
@@ -133,13 +162,13 @@ func (a *API) hostRows(one answer, f filters) ([]containerRow, error) {
 		if ids != nil {
 			r = []byte(ids.Replace(string(r)))
 		}
-		rows = append(rows, present(r, one.host, placed, held))
+		rows = append(rows, present(r, one.host, known, held))
 	}
 	return rows, nil
 }
 
 // present completes a row of a host that answered.
-func present(r []byte, on host, placed map[string]*ledger.Placement, held map[string]*sched.Grant) containerRow {
+func present(r []byte, on host, known *holdings, held map[string]*sched.Grant) containerRow {
 	var done containerRow
 	var out joined
 	out.Grow(len(r) + 128)
@@ -159,15 +188,16 @@ func present(r []byte, on host, placed map[string]*ledger.Placement, held map[st
 		}
 		out.add(parts[0], []byte{':'}, parts[1])
 	}
-	x := extra{Node: on.name}
-	if p := placed[done.id]; p != nil {
+	var x extra
+	if p := known.placed[done.id]; p != nil {
 		done.stamp = p.Created.UnixNano()
-		x.Type, x.Owner, x.Ports = typeWords(&p.Grant, p.Request.GPUs), p.Owner, portWords(&p.Grant)
+		x = known.placement(p)
 	} else if g := held[done.id]; g != nil {
-		x.Type, x.Ports = typeWords(g, nil), portWords(g)
+		x = known.outsider(g)
 	} else {
 		x.Ports = listedPorts(ports)
 	}
+	x.Node = on.name
 	out.add([]byte(`"Labels":`), labelled(labels, on.name))
 	out.add([]byte(`"Ddocker":`), raw(x))
 	out.WriteByte('}')
@@ -192,7 +222,7 @@ func labelled(labels []byte, on string) []byte {
 
 // absentRows tells of a host that does not answer what the ledger knows. What
 // the ledger cannot judge by a filter is left out.
-func absentRows(on host, placed map[string]*ledger.Placement, outsiders []ledger.Outsider, f filters) []containerRow {
+func absentRows(on host, known *holdings, f filters) []containerRow {
 	var rows []containerRow
 	add := func(id, name, image string, created int64, x extra) {
 		if !f.mayMatch(id, name) {
@@ -206,13 +236,13 @@ func absentRows(on host, placed map[string]*ledger.Placement, outsiders []ledger
 			"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
 		})})
 	}
-	for _, id := range slices.Sorted(maps.Keys(placed)) {
-		p := placed[id]
-		add(id, p.Name, p.Image, p.Created.Unix(), extra{Type: typeWords(&p.Grant, p.Request.GPUs), Owner: p.Owner, Ports: portWords(&p.Grant)})
+	for _, id := range slices.Sorted(maps.Keys(known.placed)) {
+		p := known.placed[id]
+		add(id, p.Name, p.Image, p.Created.Unix(), known.placement(p))
 	}
-	for i := range outsiders {
-		o := &outsiders[i]
-		add(o.ID, o.Name, o.Image, o.Created.Unix(), extra{Type: typeWords(&o.Grant, nil), Ports: portWords(&o.Grant)})
+	for i := range known.outsiders {
+		o := &known.outsiders[i]
+		add(o.ID, o.Name, o.Image, o.Created.Unix(), known.outsider(&o.Grant))
 	}
 	return rows
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/docker/docker/api/types/versions"
+
+	"ddocker/gpu"
 )
 
 // What nodes tell each other beside Docker's own requests.
@@ -20,8 +23,14 @@ const (
 	queryIndex     = "ddocker.index"
 	// headerBusy marks a refusal after which another place may be found.
 	headerBusy = "Ddocker-Busy"
+	// queryArg is an argument of nvidia-smi; it may come several times.
+	queryArg = "arg"
+	// pathContainers is the list of containers.
+	pathContainers = "/containers/json"
 	// pathSMI is a node's own nvidia-smi.
 	pathSMI = "/ddocker/local/nvidia-smi"
+	// pathGPUs is what a node knows of its cards.
+	pathGPUs = "/ddocker/local/gpus"
 	// pathHere is answered by the node itself, without its engine.
 	pathHere = "/ddocker/local/here"
 )
@@ -46,6 +55,7 @@ type Local struct {
 	buffers      *buffers // of this node's proxies
 	ranges       func(ctx context.Context) (oldest, newest string, err error)
 	smi          func(ctx context.Context, args []string) (string, error)
+	gpus         func() gpu.State
 }
 
 func newLocal(cfg Config) *Local {
@@ -64,6 +74,7 @@ func newLocal(cfg Config) *Local {
 		clusterImage: cfg.ClusterImage,
 		ranges:       cfg.Engine.Versions,
 		smi:          cfg.SMI,
+		gpus:         cfg.GPUs,
 		proxy:        forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger, lent),
 	}
 }
@@ -113,6 +124,9 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case pathBring:
 		l.bring(w, r)
 		return
+	case pathGPUs:
+		l.cards(w)
+		return
 	case pathSettle:
 		l.settle(w, r)
 		return
@@ -137,8 +151,12 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && path == "/containers/prune":
 		l.pruned(w, r, version)
 	case path == pathSMI:
-		text, err := l.smi(r.Context(), nil)
-		if err != nil {
+		text, err := l.smi(r.Context(), r.URL.Query()[queryArg])
+		switch {
+		case errors.Is(err, gpu.ErrRefused):
+			fail(w, http.StatusBadRequest, "%s", err)
+			return
+		case err != nil:
 			fail(w, http.StatusNotFound, "%s", err)
 			return
 		}
@@ -158,6 +176,9 @@ func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path strin
 	id, removal := strings.CutPrefix(path, "/containers/")
 	if removal = removal && r.Method == http.MethodDelete; removal {
 		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.node.Removed(r.Context(), id) }}
+	}
+	if path == pathContainers {
+		tellBusy(w.Header(), l.gpus())
 	}
 	if l.clusterImage != nil && tells(r.Method, path) {
 		l.translate(w, out)

@@ -13,6 +13,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"ddocker/gpu"
 )
 
 // wire is an engine that notes what arrives there, as a server reads it.
@@ -44,6 +46,7 @@ func beforeWire(e *wire) *API {
 		proxy:       forward(e, "the engine", quiet, new(buffers)),
 		engineImage: func(_ context.Context, id string) string { return id },
 		ranges:      func(context.Context) (string, string, error) { return "1.24", "1.41", nil },
+		gpus:        func() gpu.State { return gpu.State{} },
 	}
 	return a
 }
@@ -82,7 +85,7 @@ func FuzzRouter(f *testing.F) {
 			}
 			return
 		}
-		if special := map[string]bool{pathHere: true, pathBring: true, pathSettle: true, pathSMI: true, pathEvents: true}; special[p] || strings.HasPrefix(row.path, "/ddocker/") {
+		if special := map[string]bool{pathHere: true, pathBring: true, pathSettle: true, pathSMI: true, pathGPUs: true, pathEvents: true}; special[p] || strings.HasPrefix(row.path, "/ddocker/") {
 			return // never an engine's
 		}
 		if r.Method == post && (p == "/containers/create" || p == "/commit" || p == "/containers/prune" || strings.HasSuffix(row.path, "/update")) {

@@ -42,7 +42,7 @@ func hostRoutes() []route {
 
 func containerRoutes() []route {
 	return []route{
-		{get, "/containers/json", (*API).listContainers},
+		{get, pathContainers, (*API).listContainers},
 		{post, "/containers/create", (*API).create},
 		{post, "/containers/prune", (*API).pruneContainers},
 		{get, "/containers/{}/json", (*API).inspectContainer},
@@ -135,6 +135,7 @@ func clusterRoutes() []route {
 		{get, "/ddocker/raft", (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", (*API).transferLeader},
 		{post, "/ddocker/raft/snapshot", (*API).snapshot},
+		{get, "/ddocker/gpus", (*API).listCards},
 		{get, "/ddocker/nvidia-smi", (*API).smi},
 	}
 }

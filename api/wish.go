@@ -44,14 +44,6 @@ type mountWish struct{ Type, Source, Target string }
 
 type portWish struct{ HostIP, HostPort string }
 
-type deviceWish struct {
-	Driver       string
-	Count        int
-	DeviceIDs    []string
-	Capabilities [][]string
-	Options      map[string]string
-}
-
 func readWish(body []byte) (*wish, error) {
 	var w wish
 	if err := json.Unmarshal(body, &w); err != nil {
@@ -99,42 +91,6 @@ func (w *wish) request(s settings.Settings) (typeName string, r sched.Request, e
 	}
 	r.Ports, err = w.ports()
 	return typeName, r, err
-}
-
-const (
-	optionModel = "model" // option of a device request that names a GPU's model
-	allGPUs     = "all"   // stands for every card among the IDs of a device request
-	maxGPUs     = 1024    // bounds the cards that one request may name by their number
-)
-
-func (w *wish) gpus(r *sched.Request) error {
-	for _, d := range w.HostConfig.DeviceRequests {
-		if d.Driver != "nvidia" && !slices.ContainsFunc(d.Capabilities, func(c []string) bool { return slices.Contains(c, "gpu") }) {
-			return fmt.Errorf("device requests other than for GPUs cannot be placed")
-		}
-		switch {
-		case len(d.DeviceIDs) > 0:
-			for _, id := range d.DeviceIDs {
-				if id == allGPUs {
-					r.AllGPUs = true
-					continue
-				}
-				if _, err := strconv.Atoi(id); err == nil {
-					return fmt.Errorf("GPU %s is an index, which says nothing in a cluster: name the card by its UUID, see \"ddocker nodes --format json\"", id)
-				}
-				r.GPUs = append(r.GPUs, sched.GPUWish{UUID: id})
-			}
-		case d.Count < 0:
-			r.AllGPUs = true
-		case d.Count > maxGPUs:
-			return fmt.Errorf("%d GPUs are more than one host has", d.Count)
-		default:
-			for range d.Count {
-				r.GPUs = append(r.GPUs, sched.GPUWish{Model: d.Options[optionModel]})
-			}
-		}
-	}
-	return nil
 }
 
 // expose adds ports to those that the container exposes.

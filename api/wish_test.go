@@ -38,6 +38,14 @@ func TestWishBecomesARequest(t *testing.T) {
 		{"all GPUs by ID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["all"]}]}}`, `{"AllGPUs":true}`},
 		{"GPUs by UUID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["GPU-a","GPU-b"]}]}}`, `{"GPUs":[{"UUID":"GPU-a"},{"UUID":"GPU-b"}]}`},
 		{"a GPU by model", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"model":"A100"}}]}}`, `{"GPUs":[{"Model":"A100"}]}`},
+		{"GPUs by index", `{"Image":"i","HostConfig":{"DeviceRequests":[{"DeviceIDs":["0","1:0","0"],"Capabilities":[["gpu"]]}]}}`, `{"GPUs":[{"Index":"0"},{"Index":"1:0"}]}`},
+		{"GPUs of a size", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":2,"Capabilities":[["gpu"]],"Options":{"mem":"20g"}}]}}`, `{"GPUs":[{"Memory":21474836480},{"Memory":21474836480}]}`},
+		{"a MIG device by its profile", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":1,"Driver":"nvidia","Options":{"mig":"3g.40gb"}}]}}`, `{"GPUs":[{"Profile":"3g.40gb"}]}`},
+		{"a GPU by index that must be large besides", `{"Image":"i","HostConfig":{"DeviceRequests":[{"DeviceIDs":["0"],"Driver":"nvidia","Options":{"mem":"1g","model":"A100"}}]}}`, `{"GPUs":[{"Model":"A100","Index":"0","Memory":1073741824}]}`},
+		{"different GPUs", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":1,"Driver":"nvidia","Options":{"model":"A100"}},{"Count":1,"Driver":"nvidia"}]}}`, `{"GPUs":[{"Model":"A100"},{}]}`},
+		{"GPUs as CDI names them", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"cdi","DeviceIDs":["nvidia.com/gpu=0","nvidia.com/gpu=GPU-a"]}]}}`, `{"GPUs":[{"Index":"0"},{"UUID":"GPU-a"}]}`},
+		{"no GPU", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":0,"Driver":"nvidia"}]}}`, `{}`},
+		{"a type, and other GPUs than it has", `{"Image":"i","Labels":{"ddocker.type":"1x TITAN Xp"},"HostConfig":{"DeviceRequests":[{"Count":1,"Driver":"nvidia","Options":{"model":"A100"}}]}}`, `{"MilliCPU":4000,"Memory":8589934592,"GPUs":[{"Model":"A100"}]}`},
 		{"a type by name", `{"Image":"i","Labels":{"ddocker.type":"1x TITAN Xp"}}`, `{"MilliCPU":4000,"Memory":8589934592,"GPUs":[{"Model":"TITAN Xp"}]}`},
 		{"a type by number", `{"Image":"i","Labels":{"ddocker.type":"0"}}`, `{"MilliCPU":2000,"Memory":4294967296}`},
 		{
@@ -77,26 +85,36 @@ func TestWishThatCannotBePlacedIsRefused(t *testing.T) {
 		`{"Image":7}`:                "read the request",
 		`{"Image":"i","Memory":1}`:   "stand in HostConfig",
 		`{"Image":"i","Cpuset":"0"}`: "stand in HostConfig",
-		`{"Image":"i","Labels":{"ddocker.type":"huge"}}`:                                  `no type "huge"; choose 0 "cpu", 1 "1x TITAN Xp"`,
-		`{"Image":"i","Labels":{"ddocker.ports":"-1"}}`:                                   "no number of ports",
-		`{"Image":"i","Labels":{"ddocker.ports":"1001"}}`:                                 "no number of ports",
-		host(`"CpusetCpus":"x"`):                                                          "Invalid value x for cpuset cpus: invalid format: x",
-		host(`"PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]}`):                      `"8000-8010" is no port`,
-		host(`"PortBindings":{"80/tcp":[{"HostPort":"65536"}]}`):                          "is no port",
-		host(`"PortBindings":{"80/tcp":[{"HostPort":"-1"}]}`):                             "is no port",
-		host(`"PortBindings":{"0/tcp":[{}]}`):                                             "invalid port specification",
-		host(`"PortBindings":{"8000-8010/tcp":[{}]}`):                                     "invalid port specification",
-		host(`"DeviceRequests":[{"DeviceIDs":["0"],"Capabilities":[["gpu"]]}]`):           "GPU 0 is an index",
-		host(`"DeviceRequests":[{"Count":2000000000,"Capabilities":[["gpu"]]}]`):          "more than one host has",
-		host(`"Devices":[{"PathOnHost":"/dev/nvidia0"}]`):                                 "device /dev/nvidia0 would give the container an NVIDIA card",
-		host(`"Devices":[{"PathOnHost":"//dev/./nvidia1"}]`):                              "ask for cards with --gpus",
-		host(`"Devices":[{"PathOnHost":"/dev"}]`):                                         "ask for cards with --gpus",
-		host(`"Devices":[{"PathOnHost":"/dev/char/195:0"}]`):                              "ask for cards with --gpus",
-		host(`"DeviceCgroupRules":["c  195:* rmw"]`):                                      "ask for cards with --gpus",
-		host(`"Annotations":{"cdi.k8s.io/a":"nvidia.com/gpu=all"}`):                       "annotation cdi.k8s.io/a",
-		host(`"Binds":["/dev/null:/var/run/nvidia-container-devices/all:ro"]`):            "mount on /var/run/nvidia-container-devices/all",
-		host(`"Mounts":[{"Type":"bind","Target":"/var/run/nvidia-container-devices/0"}]`): "mount on",
-		host(`"DeviceRequests":[{"Driver":"cdi","DeviceIDs":["vendor.com/device=a"]}]`):   "other than for GPUs",
+		`{"Image":"i","Labels":{"ddocker.type":"huge"}}`:                                             `no type "huge"; choose 0 "cpu", 1 "1x TITAN Xp"`,
+		`{"Image":"i","Labels":{"ddocker.ports":"-1"}}`:                                              "no number of ports",
+		`{"Image":"i","Labels":{"ddocker.ports":"1001"}}`:                                            "no number of ports",
+		host(`"CpusetCpus":"x"`):                                                                     "Invalid value x for cpuset cpus: invalid format: x",
+		host(`"PortBindings":{"80/tcp":[{"HostPort":"8000-8010"}]}`):                                 `"8000-8010" is no port`,
+		host(`"PortBindings":{"80/tcp":[{"HostPort":"65536"}]}`):                                     "is no port",
+		host(`"PortBindings":{"80/tcp":[{"HostPort":"-1"}]}`):                                        "is no port",
+		host(`"PortBindings":{"0/tcp":[{}]}`):                                                        "invalid port specification",
+		host(`"PortBindings":{"8000-8010/tcp":[{}]}`):                                                "invalid port specification",
+		host(`"DeviceRequests":[{"Count":2000000000,"Capabilities":[["gpu"]]}]`):                     "more than one host has",
+		host(`"DeviceRequests":[{"Count":1,"DeviceIDs":["0"],"Capabilities":[["gpu"]]}]`):            "cannot set both Count and DeviceIDs on device request",
+		host(`"DeviceRequests":[{"Count":-1,"DeviceIDs":["0"],"Capabilities":[["gpu"]]}]`):           "cannot set both Count and DeviceIDs on device request",
+		host(`"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"modle":"A100"}}]`):   `unknown option "modle" of a device request: known are model, mem (at least so much memory) and mig (a profile)`,
+		host(`"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"mem":"lots"}}]`):     "option mem=lots of a device request is no size",
+		host(`"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"mem":"-1"}}]`):       "is no size",
+		host(`"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]],"Options":{"model":""}}]`):       `option "model" of a device request has no value`,
+		host(`"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]],"Options":{"model":"A100"}}]`):  "say how many instead",
+		host(`"DeviceRequests":[{"DeviceIDs":["first"],"Capabilities":[["gpu"]]}]`):                  `"first" is no GPU: name one by its UUID or its index`,
+		host(`"DeviceRequests":[{"DeviceIDs":["-1"],"Capabilities":[["gpu"]]}]`):                     `"-1" is no GPU`,
+		host(`"DeviceRequests":[{"DeviceIDs":[""],"Capabilities":[["gpu"]]}]`):                       `"" is no GPU`,
+		host(`"DeviceRequests":[{"Count":1000,"Driver":"nvidia"},{"Count":1000,"Driver":"nvidia"}]`): "2000 GPUs are more than one host has",
+		host(`"Devices":[{"PathOnHost":"/dev/nvidia0"}]`):                                            "device /dev/nvidia0 would give the container an NVIDIA card",
+		host(`"Devices":[{"PathOnHost":"//dev/./nvidia1"}]`):                                         "ask for cards with --gpus",
+		host(`"Devices":[{"PathOnHost":"/dev"}]`):                                                    "ask for cards with --gpus",
+		host(`"Devices":[{"PathOnHost":"/dev/char/195:0"}]`):                                         "ask for cards with --gpus",
+		host(`"DeviceCgroupRules":["c  195:* rmw"]`):                                                 "ask for cards with --gpus",
+		host(`"Annotations":{"cdi.k8s.io/a":"nvidia.com/gpu=all"}`):                                  "annotation cdi.k8s.io/a",
+		host(`"Binds":["/dev/null:/var/run/nvidia-container-devices/all:ro"]`):                       "mount on /var/run/nvidia-container-devices/all",
+		host(`"Mounts":[{"Type":"bind","Target":"/var/run/nvidia-container-devices/0"}]`):            "mount on",
+		host(`"DeviceRequests":[{"Driver":"cdi","DeviceIDs":["vendor.com/device=a"]}]`):              "other than for GPUs",
 	} {
 		w, err := readWish([]byte(body))
 		if err == nil {
@@ -218,7 +236,17 @@ func TestTypeColumnSaysWhatIsHeld(t *testing.T) {
 		"0.5 cpus":                   {MilliCPU: 500},
 		"1 cpus,512m mem,2 TITAN Xp": {Cores: sched.CPUs(0), Memory: 512 << 20, GPUs: []string{"a", "b"}},
 	} {
-		if got := typeWords(&g, []sched.GPUWish{{Model: "TITAN Xp"}}); got != want {
+		if got := typeWords(&g, []sched.GPUWish{{Model: "TITAN Xp"}, {Model: "TITAN Xp"}}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	for want, wishes := range map[string][]sched.GPUWish{
+		"3 gpus":                       nil, // all, or those of a container from outside
+		"2 A100,1 gpus":                {{Model: "A100"}, {}, {Model: "A100"}},
+		"1 gpus,1 gpus mem>=20g,1 K80": {{UUID: "a"}, {Memory: 20 << 30}, {Model: "K80"}},
+		"2 MIG 3g.40gb,1 A100 MIG 1g.5gb mem>=4.5g": {{Profile: "3g.40gb"}, {Profile: "3g.40gb"}, {Model: "A100", Profile: "1g.5gb", Memory: 9 << 29}},
+	} {
+		if got := typeWords(&sched.Grant{GPUs: []string{"a", "b", "c"}}, wishes); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

@@ -20,17 +20,47 @@ func typeWords(g *sched.Grant, wishes []sched.GPUWish) string {
 	if g.Memory > 0 {
 		words = append(words, short(g.Memory)+" mem")
 	}
-	if n := len(g.GPUs); n > 0 {
-		model := "gpus"
-		if len(wishes) > 0 && wishes[0].Model != "" {
-			model = wishes[0].Model
-		}
-		words = append(words, fmt.Sprintf("%d %s", n, model))
-	}
+	words = append(words, gpuWords(len(g.GPUs), wishes)...)
 	if len(words) == 0 {
 		return "-"
 	}
 	return strings.Join(words, ",")
+}
+
+// gpuWords says what n granted cards were asked for, those that are alike together.
+func gpuWords(n int, wishes []sched.GPUWish) (words []string) {
+	var kinds []string
+	count := map[string]int{}
+	for i := range n {
+		kind := "gpus"
+		if i < len(wishes) {
+			kind = kindWords(wishes[i])
+		}
+		if count[kind]++; count[kind] == 1 {
+			kinds = append(kinds, kind)
+		}
+	}
+	for _, kind := range kinds {
+		words = append(words, fmt.Sprintf("%d %s", count[kind], kind))
+	}
+	return words
+}
+
+// kindWords says which cards will do, in the words of --gpus.
+func kindWords(w sched.GPUWish) string {
+	words := "gpus"
+	switch {
+	case w.Profile != "" && w.Model != "":
+		words = w.Model + " MIG " + w.Profile
+	case w.Profile != "":
+		words = "MIG " + w.Profile
+	case w.Model != "":
+		words = w.Model
+	}
+	if w.Memory > 0 {
+		words += " mem>=" + short(w.Memory)
+	}
+	return words
 }
 
 // short writes bytes as docker's -m reads them, such as "64g".

@@ -90,7 +90,7 @@ func (w *world) add(name string) {
 	w.Helper()
 	h := &agent{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica()}
 	h.twin = enginetest.New(enginetest.Config{
-		Name: name, GPUs: []string{"GPU-" + name}, Registry: &w.registry, MinAPI: w.speaks[name][0], API: w.speaks[name][1],
+		Name: name, GPUs: []string{"GPU-" + name, "GPU-" + name + "b"}, Registry: &w.registry, MinAPI: w.speaks[name][0], API: w.speaks[name][1],
 	})
 	h.twin.AddImage("busybox:latest")
 	ctx, cancel := context.WithCancel(context.Background())

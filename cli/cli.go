@@ -80,6 +80,7 @@ func newRoot(a *app) *cobra.Command {
 		newRm(a), newRmi(a), newSMI(a), newCreate(a), newCommit(a),
 		newVersion(a), newCompletion(), newMan(a),
 	)
+	addGroup(root, containerTitle, newStats(a))
 	addGroup(root, imageTitle, newTag(a))
 	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newToken(a), newConfig(a), newRaft(a), newContext(a))
 	root.AddCommand(a.Extra...)

@@ -97,18 +97,27 @@ func TestNodesShowsFreeAndTotal(t *testing.T) {
 	g := newAgent(t)
 	g.answers("GET /ddocker/nodes", http.StatusOK, `[
 	 {"ID":"1f","Name":"h1","Address":"10.0.0.1:7722","State":"alive","Role":"leader","Cores":8,"FreeMilliCPU":5500,
-	  "Memory":68719476736,"FreeMemory":34359738368,"GPUs":[{"UUID":"GPU-1","Model":"TITAN Xp","Free":true},{"UUID":"GPU-2","Free":false}]},
+	  "Memory":68719476736,"FreeMemory":34359738368,"GPUs":[{"UUID":"GPU-1","Model":"TITAN Xp","Free":true},
+	  {"UUID":"GPU-2","Index":"1","Model":"TITAN Xp","Closed":"busy: used by python (pid 312, bob), outside any container"},{"UUID":"GPU-3","Model":"NVIDIA A100-SXM4-80GB"}]},
 	 {"ID":"2f","Name":"h2","Address":"10.0.0.2:7722","State":"down","Role":"voter","Cores":4,"Memory":1073741824,"Reason":"no answer","Store":"overlay2"}]`)
 	g.runs(t, "", "nodes").wants(t, 0, ""+
-		"NAME   ADDRESS         STATE   ROLE     CORES   MEMORY        GPUS\n"+
-		"h1     10.0.0.1:7722   alive   leader   5.5/8   32GiB/64GiB   1/2\n"+
-		"h2     10.0.0.2:7722   down    voter    0/4     0B/1GiB       0/0\n")
-	g.runs(t, "", "nodes", "--verbose").wants(t, 0, ""+
-		"NAME   ADDRESS         STATE   ROLE     CORES   MEMORY        GPUS   STORE\n"+
-		"h1     10.0.0.1:7722   alive   leader   5.5/8   32GiB/64GiB   1/2    \n"+
-		"h2     10.0.0.2:7722   down    voter    0/4     0B/1GiB       0/0    overlay2\n")
+		"NAME   ADDRESS         STATE   ROLE     CORES   MEMORY        GPUS                               REASON\n"+
+		"h1     10.0.0.1:7722   alive   leader   5.5/8   32GiB/64GiB   1/2 TITAN Xp, 0/1 A100-SXM4-80GB   GPU 1 busy: used by python (pid 312, bob), outside any container\n"+
+		"h2     10.0.0.2:7722   down    voter    0/4     0B/1GiB       -                                  no answer\n")
+	g.runs(t, "", "nodes", "--verbose", "--format", "{{.Store}}|{{range .Cards}}{{.UUID}} {{end}}").wants(t, 0, "|GPU-1 GPU-2 GPU-3 \noverlay2|\n")
 	g.runs(t, "", "nodes", "-q").wants(t, 0, "h1\nh2\n")
-	g.runs(t, "", "nodes", "--format", "{{.Name}}: {{.Reason}}").wants(t, 0, "h1: \nh2: no answer\n")
+	g.runs(t, "", "nodes", "--format", "{{.Name}}: {{.Reason}}").wants(t, 0, "h1: GPU 1 busy: used by python (pid 312, bob), outside any container\nh2: no answer\n")
+}
+
+func TestNodesWithNothingToSayHasNoReason(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /ddocker/nodes", http.StatusOK, `[{"ID":"2f","Name":"h2","Address":"10.0.0.2:7722","State":"alive","Role":"voter","Cores":4,"Memory":1073741824,"Store":"overlay2"}]`)
+	g.runs(t, "", "nodes").wants(t, 0, ""+
+		"NAME   ADDRESS         STATE   ROLE    CORES   MEMORY    GPUS\n"+
+		"h2     10.0.0.2:7722   alive   voter   0/4     0B/1GiB   -\n")
+	g.runs(t, "", "nodes", "--verbose").wants(t, 0, ""+
+		"NAME   ADDRESS         STATE   ROLE    CORES   MEMORY    GPUS   STORE\n"+
+		"h2     10.0.0.2:7722   alive   voter   0/4     0B/1GiB   -      overlay2\n")
 }
 
 func TestTokenPrintsTheTokenAlone(t *testing.T) {
@@ -154,20 +163,6 @@ func TestNodesAreDrainedLabelledAndInspected(t *testing.T) {
 	}
 	g.runs(t, "", "node", "label", "h1", "zone").wants(t, 125, "", "write KEY=VALUE")
 	g.runs(t, "", "node", "inspect", "--format", "{{range .Placements}}{{.Name}} {{end}}", "h1").wants(t, 0, "web db \n")
-}
-
-func TestNvidiaSMIPrintsEveryHostsTable(t *testing.T) {
-	g := newAgent(t)
-	g.HandleFunc("GET /ddocker/nvidia-smi", func(w http.ResponseWriter, r *http.Request) {
-		if host := r.URL.Query().Get("host"); host == "h2" {
-			http.Error(w, "no host h2 in the cluster", http.StatusNotFound)
-		} else {
-			w.Write([]byte("| table of " + host + " |\n"))
-		}
-	})
-	g.runs(t, "", "nvidia-smi", "h1").wants(t, 0, "| table of h1 |\n")
-	g.runs(t, "", "nvidia-smi", "h1", "h2", "h3").wants(t, 1, "h1:\n| table of h1 |\nh3:\n| table of h3 |\n",
-		"Error: no host h2 in the cluster\n")
 }
 
 func TestConfigShowsAppliesAndExplains(t *testing.T) {

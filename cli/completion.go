@@ -71,9 +71,9 @@ func stoppedNames(ctx context.Context, c *connection) ([]string, error) {
 }
 
 func namesWhere(ctx context.Context, c *connection, want func(state string) bool) ([]string, error) {
-	containers, err := c.containers(ctx, url.Values{"all": {"1"}})
+	list, err := c.containers(ctx, url.Values{"all": {"1"}})
 	var names []string
-	for _, found := range containers {
+	for _, found := range list.rows {
 		if want(string(found.State)) {
 			names = append(names, joinNames(found.Names))
 		}

@@ -119,18 +119,24 @@ func readRefusal(answer *http.Response) error {
 
 // read returns the whole answer of one route.
 func (c *connection) read(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, error) {
+	_, text, err := c.ask(ctx, method, path, query, body)
+	return text, err
+}
+
+// ask returns the headers and the whole answer of one route.
+func (c *connection) ask(ctx context.Context, method, path string, query url.Values, body []byte) (http.Header, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	answer, err := c.send(ctx, method, path, query, body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", path, err)
+		return nil, nil, fmt.Errorf("read the answer of %s: %w", path, err)
 	}
-	return text, nil
+	return answer.Header, text, nil
 }
 
 // get decodes the answer of one route into value.
@@ -144,6 +150,10 @@ func (c *connection) decode(ctx context.Context, method, path string, query url.
 	if err != nil {
 		return err
 	}
+	return understand(path, text, value)
+}
+
+func understand(path string, text []byte, value any) error {
 	if err := json.Unmarshal(text, value); err != nil {
 		return fmt.Errorf("understand the answer of %s: %w", path, err)
 	}

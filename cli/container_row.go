@@ -17,6 +17,8 @@ type containerRow struct {
 	Command      string
 	Created      string
 	CreatedAt    string
+	GPU          string
+	GPUs         string
 	Host         string
 	ID           string
 	Image        string
@@ -33,6 +35,8 @@ type containerRow struct {
 	State        string
 	Status       string
 	Type         string
+	User         string
+	Util         string
 
 	labels map[string]string
 }
@@ -45,11 +49,11 @@ func containerTable() table {
 		columns: "{{.Names}}\t{{.Ports}}\t{{.Image}}\t{{.Created}}\t{{.Host}}\t{{.Type}}\t{{.Running}}",
 		quiet:   "{{.ID}}",
 		titles: titles{
-			"Command": "COMMAND", "Created": "CREATED", "CreatedAt": "CREATED AT", "Host": "HOST",
+			"Command": "COMMAND", "Created": "CREATED", "CreatedAt": "CREATED AT", "GPU": "GPU", "GPUs": "GPUS", "Host": "HOST",
 			"ID": "CONTAINER ID", "Image": "IMAGE", "Labels": "LABELS", "LocalVolumes": "LOCAL VOLUMES",
 			"Mounts": "MOUNTS", "Names": "NAME", "Networks": "NETWORKS", "Owner": "OWNER", "Ports": "PORT",
 			"Running": "RUNNING", "RunningFor": "CREATED", "Size": "SIZE", "State": "STATE",
-			"Status": "STATUS", "Type": "TYPE",
+			"Status": "STATUS", "Type": "TYPE", "User": "USER", "Util": "UTIL",
 		},
 	}
 }
@@ -60,7 +64,9 @@ func newContainerRow(c containerSummary, trunc bool) containerRow {
 		Command:      c.Command,
 		Created:      created.UTC().Format("06-01-02T15:04:05"),
 		CreatedAt:    created.String(),
-		Host:         firstOf(c.Ddocker.Node, c.Labels["ddocker.node"]),
+		GPU:          c.gpus(grantedCard.index),
+		GPUs:         c.gpus(grantedCard.uuid),
+		Host:         c.host(),
 		ID:           c.ID,
 		Image:        c.Image,
 		Labels:       joinLabels(c.Labels),
@@ -73,6 +79,8 @@ func newContainerRow(c containerSummary, trunc bool) containerRow {
 		State:        string(c.State),
 		Status:       c.Status,
 		Type:         c.Ddocker.Type,
+		User:         c.Ddocker.Owner,
+		Util:         c.gpus(grantedCard.percent),
 		LocalVolumes: "0",
 		labels:       c.Labels,
 	}
@@ -105,6 +113,19 @@ func (r *containerRow) addMounts(mounts []container.MountPoint, trunc bool) {
 	}
 	r.Mounts, r.LocalVolumes = strings.Join(names, ","), strconv.Itoa(local)
 }
+
+// gpus says something of each of the container's cards; "-" where it has none.
+func (c *containerSummary) gpus(word func(grantedCard) string) string {
+	var words []string
+	for _, card := range c.Ddocker.GPUs {
+		words = append(words, word(card))
+	}
+	return dash(strings.Join(words, ","))
+}
+
+func (g grantedCard) index() string   { return dash(g.Index) }
+func (g grantedCard) uuid() string    { return g.UUID }
+func (g grantedCard) percent() string { return with(g.Utilization, "%") }
 
 // running is the seed's RUNNING column.
 func running(c containerSummary) string {

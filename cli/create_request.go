@@ -92,30 +92,17 @@ func (o *createOptions) resources() (container.Resources, error) {
 		}
 		r.Memory = bytes
 	}
-	if o.gpus != "" {
-		request, err := gpuRequest(o.gpus)
-		if err != nil {
-			return r, err
+	if o.gpus == "" {
+		return r, nil
+	}
+	requests, err := parseGPUs(o.gpus)
+	if err != nil {
+		return r, fmt.Errorf("invalid --gpus %q: %w", o.gpus, err)
+	}
+	for i := range requests {
+		if one := &requests[i]; one.count != 0 || len(one.devices) > 0 {
+			r.DeviceRequests = append(r.DeviceRequests, one.device())
 		}
-		r.DeviceRequests = request
 	}
 	return r, nil
-}
-
-// gpuRequest is docker's form of N[:MODEL]. The model travels among the
-// options, which the cluster reads when it chooses the cards.
-func gpuRequest(text string) ([]container.DeviceRequest, error) {
-	number, model, _ := strings.Cut(text, ":")
-	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 {
-		return nil, fmt.Errorf("invalid --gpus %q: write a number, or a number and a model such as 1:'TITAN Xp'", text)
-	}
-	if n == 0 {
-		return nil, nil
-	}
-	request := container.DeviceRequest{Count: n, Capabilities: [][]string{{"gpu"}}}
-	if model != "" {
-		request.Options = map[string]string{"model": model}
-	}
-	return []container.DeviceRequest{request}, nil
 }

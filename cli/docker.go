@@ -23,7 +23,11 @@ import (
 //go:linkname registered github.com/docker/cli/internal/commands.Commands
 func registered() []func(command.Cli) *cobra.Command
 
-const imageTitle = "Image commands:"
+// Titles in help under which commands of docker's and this program's own stand.
+const (
+	containerTitle = "Container commands:"
+	imageTitle     = "Image commands:"
+)
 
 // dockerGroup is a part of help: commands that are docker's own.
 type dockerGroup struct {
@@ -35,9 +39,9 @@ type dockerGroup struct {
 // left out are swarm's, plug-ins and manifests, and those that ddocker has its own of.
 func dockerGroups() []dockerGroup {
 	return []dockerGroup{
-		{"Container commands:", []string{
+		{containerTitle, []string{
 			"run", "attach", "container", "cp", "diff", "export", "kill", "logs", "pause", "port", "rename",
-			"restart", "stats", "top", "unpause", "update", "wait",
+			"restart", "top", "unpause", "update", "wait",
 		}},
 		{imageTitle, []string{
 			"build", "builder", "history", "image", "import", "load", "pull", "push", "save",
@@ -66,6 +70,7 @@ func (a *app) addDocker(root *cobra.Command) {
 			visit(c, func(c *cobra.Command) {
 				c.PreRunE = func(c *cobra.Command, _ []string) error { return a.ready(c, docker, prepare) }
 				a.adopt(c)
+				extendGPUs(c)
 			})
 			addGroup(root, group.title, c)
 		}
@@ -80,8 +85,12 @@ func (a *app) addDocker(root *cobra.Command) {
 func (a *app) extend(docker command.Cli, cp, container, image *cobra.Command) {
 	across(docker, cp)
 	for _, c := range container.Commands() {
-		if c.Name() == "cp" {
+		switch c.Name() {
+		case "cp":
 			across(docker, c)
+		case "stats":
+			container.RemoveCommand(c)
+			container.AddCommand(newStats(a))
 		}
 	}
 	own := a.imageCommands()

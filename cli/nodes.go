@@ -3,9 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -19,18 +18,24 @@ type node struct {
 	Version, Engine     string
 	Cores, FreeMilliCPU int
 	Memory, FreeMemory  int64 // bytes
-	GPUs                []struct {
-		UUID, Model string
-		Free        bool
-	}
-	Containers int
-	Reason     string // why the node takes nothing, if so
-	Store      string // how images are read from its engine
+	GPUs                []nodeCard
+	Containers          int
+	Reason              string // why the node takes nothing, if so
+	Store               string // how images are read from its engine
+}
+
+// nodeCard is one GPU of a node.
+type nodeCard struct {
+	UUID, Index, Model, Profile string
+	Memory                      int64 // bytes
+	Free                        bool
+	Closed                      string // why it takes nothing new, if so
 }
 
 // nodeRow is one node as templates and --format json see it.
 type nodeRow struct {
 	Address    string
+	Cards      []nodeCard
 	Containers string
 	Cores      string
 	Engine     string
@@ -52,7 +57,9 @@ func newNodes(a *app) *cobra.Command {
 		Short: "List the hosts of the cluster",
 		Long: "List the hosts of the cluster, with their free and total resources.\n\n" +
 			"STORE, of --verbose, is how images are read from a host's engine. A template for\n" +
-			"--format also knows .ID .Version .Engine .Containers .Reason .Store.",
+			"--format also knows .ID .Version .Engine .Containers .Reason .Store, and .Cards with\n" +
+			".UUID .Index .Model .Profile .Memory .Free .Closed of each GPU. REASON, where there\n" +
+			"is any, is why a host or one of its GPUs takes no containers now.",
 		Example: "  ddocker nodes\n" +
 			"  ddocker nvidia-smi $(ddocker nodes -q)",
 		Args:              arguments(0, 0),
@@ -73,11 +80,15 @@ func (a *app) nodes(ctx context.Context, l listing, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	rows := make([]nodeRow, len(nodes))
+	rows, reasons := make([]nodeRow, len(nodes)), ""
 	for i, n := range nodes {
 		rows[i] = n.row()
+		reasons += rows[i].Reason
 	}
 	t := nodeTable()
+	if reasons != "" {
+		t.columns += "\t{{.Reason}}"
+	}
 	if verbose {
 		t.columns += "\t{{.Store}}"
 	}
@@ -95,7 +106,7 @@ func nodeTable() table {
 		columns: "{{.Name}}\t{{.Address}}\t{{.State}}\t{{.Role}}\t{{.Cores}}\t{{.Memory}}\t{{.GPUs}}",
 		quiet:   "{{.Name}}",
 		titles: titles{
-			"Address": "ADDRESS", "Containers": "CONTAINERS", "Cores": "CORES", "Engine": "ENGINE",
+			"Address": "ADDRESS", "Cards": "CARDS", "Containers": "CONTAINERS", "Cores": "CORES", "Engine": "ENGINE",
 			"GPUs": "GPUS", "ID": "ID", "Memory": "MEMORY", "Name": "NAME", "Reason": "REASON",
 			"Role": "ROLE", "State": "STATE", "Store": "STORE", "Version": "VERSION",
 		},
@@ -104,22 +115,17 @@ func nodeTable() table {
 
 // row shows resources as free/total.
 func (n node) row() nodeRow {
-	free := 0
-	for _, gpu := range n.GPUs {
-		if gpu.Free {
-			free++
-		}
-	}
 	return nodeRow{
 		Address:    n.Address,
+		Cards:      n.GPUs,
 		Containers: strconv.Itoa(n.Containers),
 		Cores:      strconv.FormatFloat(float64(n.FreeMilliCPU)/1000, 'f', -1, 64) + "/" + strconv.Itoa(n.Cores),
 		Engine:     n.Engine,
-		GPUs:       fmt.Sprintf("%d/%d", free, len(n.GPUs)),
+		GPUs:       n.models(),
 		ID:         n.ID,
 		Memory:     units.BytesSize(float64(n.FreeMemory)) + "/" + units.BytesSize(float64(n.Memory)),
 		Name:       n.Name,
-		Reason:     n.Reason,
+		Reason:     n.reason(),
 		Role:       n.Role,
 		State:      n.State,
 		Store:      n.Store,
@@ -127,31 +133,36 @@ func (n node) row() nodeRow {
 	}
 }
 
-func newSMI(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "nvidia-smi HOST [HOST...]",
-		Short:             "Show GPU usage of hosts",
-		Example:           "  ddocker nvidia-smi gpu1 gpu2",
-		Args:              arguments(1, -1),
-		ValidArgsFunction: a.completeNames(0, nodeNames),
-		RunE:              func(c *cobra.Command, args []string) error { return a.smi(c.Context(), args) },
+// models is how many cards are free and how many there are, model by model:
+// "1/2 TITAN Xp, 0/1 A100-SXM4-80GB".
+func (n node) models() string {
+	var models []string
+	free, all := map[string]int{}, map[string]int{}
+	for _, card := range n.GPUs {
+		model := firstOf(strings.TrimPrefix(card.Model, "NVIDIA "), "GPU")
+		if all[model]++; all[model] == 1 {
+			models = append(models, model)
+		}
+		if card.Free {
+			free[model]++
+		}
 	}
+	for i, model := range models {
+		models[i] = fmt.Sprintf("%d/%d %s", free[model], all[model], model)
+	}
+	return dash(strings.Join(models, ", "))
 }
 
-func (a *app) smi(ctx context.Context, hosts []string) error {
-	cluster, err := a.connect()
-	if err != nil {
-		return err
+// reason says why the host or one of its cards takes nothing.
+func (n node) reason() string {
+	var reasons []string
+	if n.Reason != "" {
+		reasons = append(reasons, n.Reason)
 	}
-	return a.each(ctx, hosts, func(host string) error {
-		text, err := cluster.read(ctx, http.MethodGet, "/ddocker/nvidia-smi", url.Values{"host": {host}}, nil)
-		if err != nil {
-			return err
+	for _, card := range n.GPUs {
+		if card.Closed != "" {
+			reasons = append(reasons, "GPU "+firstOf(card.Index, card.UUID)+" "+card.Closed)
 		}
-		if len(hosts) > 1 {
-			fmt.Fprintln(a.Stdout, host+":")
-		}
-		_, err = a.Stdout.Write(text)
-		return err
-	})
+	}
+	return strings.Join(reasons, "; ")
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -20,9 +21,19 @@ type containerSummary struct {
 		Type        string
 		Ports       []string
 		Owner       string
+		GPUs        []grantedCard
 		Unreachable bool
 	}
 }
+
+// grantedCard is a GPU of a container.
+type grantedCard struct {
+	UUID, Index string
+	Utilization *int // per cent; nil: not known
+}
+
+// host is where the container is.
+func (c *containerSummary) host() string { return firstOf(c.Ddocker.Node, c.Labels["ddocker.node"]) }
 
 type psOptions struct {
 	listing
@@ -37,8 +48,10 @@ func newPs(a *app) *cobra.Command {
 		Short: "List containers",
 		Long: "List the containers of all hosts.\n\n" +
 			"RUNNING says True, False, or unreachable for a container whose host does not\n" +
-			"answer. A template for --format knows docker's fields, and .Host .Type .Running\n" +
-			".Owner .Created besides.",
+			"answer. Where a host has GPUs, USER says whose a container is, GPU which cards of\n" +
+			"its host it was granted, and UTIL how busy each of them is. A template for --format\n" +
+			"knows docker's fields, and .Host .Type .Running .Owner .Created .User .GPU .GPUs\n" +
+			".Util besides; .GPUs are UUIDs.",
 		Example: "  ddocker ps -a\n" +
 			"  ddocker ps --filter name=train --format '{{.Names}} {{.Host}}'\n" +
 			"  ddocker stop $(ddocker ps -q)",
@@ -64,15 +77,19 @@ func (a *app) ps(ctx context.Context, o *psOptions) error {
 	if err != nil {
 		return err
 	}
-	containers, err := cluster.containers(ctx, query)
+	list, err := cluster.containers(ctx, query)
 	if err != nil {
 		return err
 	}
-	rows := make([]containerRow, len(containers))
-	for i, c := range containers {
+	rows := make([]containerRow, len(list.rows))
+	for i, c := range list.rows {
 		rows[i] = newContainerRow(c, !o.noTrunc)
 	}
-	return write(a.Stdout, containerTable(), o.listing, rows)
+	t := containerTable()
+	if list.gpus > 0 {
+		t.columns += "\t{{.User}}\t{{.GPU}}\t{{.Util}}"
+	}
+	return write(a.Stdout, t, o.listing, rows)
 }
 
 func (o *psOptions) query() (url.Values, error) {
@@ -126,8 +143,19 @@ func filterArgs(conditions []string) (filters.Args, error) {
 	return args, nil
 }
 
-func (c *connection) containers(ctx context.Context, query url.Values) ([]containerSummary, error) {
-	var list []containerSummary
-	err := c.get(ctx, "/containers/json", query, &list)
+// containerList is the list of containers, and how many GPUs the cluster has.
+type containerList struct {
+	rows []containerSummary
+	gpus int
+}
+
+func (c *connection) containers(ctx context.Context, query url.Values) (containerList, error) {
+	const path = "/containers/json"
+	var list containerList
+	header, text, err := c.ask(ctx, http.MethodGet, path, query, nil)
+	if err == nil {
+		err = understand(path, text, &list.rows)
+	}
+	list.gpus, _ = strconv.Atoi(header.Get("Ddocker-Gpus")) // none of a cluster without
 	return list, err
 }

@@ -25,6 +25,24 @@ func TestPsDrawsTheSeedsTable(t *testing.T) {
 		"ghi                               ubuntu:latest         20-05-29T15:35:39   h3          12 cpus,64g mem   unreachable\n")
 }
 
+func TestPsOfAClusterWithGPUsSaysWhoHasThem(t *testing.T) {
+	g := newAgent(t)
+	g.HandleFunc("GET /containers/json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Ddocker-Gpus", "3")
+		w.Write([]byte(`[{"Id":"01","Names":["/abc"],"Image":"i","Created":1590766539,"State":"running",
+		  "Ddocker":{"Node":"h1","Type":"2 TITAN Xp","Owner":"alice","GPUs":[{"UUID":"GPU-1","Index":"0","Utilization":87},{"UUID":"GPU-2","Index":"1","Utilization":0}]}},
+		 {"Id":"02","Names":["/def"],"Image":"i","Created":1590766539,"State":"running","Ddocker":{"Node":"h2","Type":"1 gpus","Owner":"bob","GPUs":[{"UUID":"GPU-3","Index":"0:1"}]}},
+		 {"Id":"03","Names":["/ghi"],"Image":"i","Created":1590766539,"State":"exited","Ddocker":{"Node":"h2","Type":"-"}}]`))
+	})
+	g.runs(t, "", "ps").wants(t, 0, ""+
+		"NAME   PORT   IMAGE   CREATED             HOST   TYPE         RUNNING   USER    GPU   UTIL\n"+
+		"abc           i       20-05-29T15:35:39   h1     2 TITAN Xp   True      alice   0,1   87%,0%\n"+
+		"def           i       20-05-29T15:35:39   h2     1 gpus       True      bob     0:1   -\n"+
+		"ghi           i       20-05-29T15:35:39   h2     -            False             -     -\n")
+	g.runs(t, "", "ps", "--format", "{{.User}} {{.GPU}} {{.GPUs}} {{.Util}}").wants(t, 0, "alice 0,1 GPU-1,GPU-2 87%,0%\nbob 0:1 GPU-3 -\n - - -\n")
+	g.runs(t, "", "ps", "-q").wants(t, 0, "01\n02\n03\n")
+}
+
 func TestPsShowsWhatTheFormatAsksFor(t *testing.T) {
 	g := newAgent(t)
 	g.answers("GET /containers/json", http.StatusOK, threeContainers)

@@ -19,9 +19,13 @@ type listing struct {
 	filters []string
 }
 
-func (l *listing) flags(c *cobra.Command, quiet string) {
+func (l *listing) formatFlag(c *cobra.Command) {
 	c.Flags().StringVar(&l.format, "format", "",
 		"Format output: 'table', 'table TEMPLATE' (with column headers), 'json', or a Go template of a row")
+}
+
+func (l *listing) flags(c *cobra.Command, quiet string) {
+	l.formatFlag(c)
 	c.Flags().BoolVarP(&l.quiet, "quiet", "q", false, quiet)
 }
 

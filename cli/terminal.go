@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -45,6 +46,23 @@ func (a *app) consoleSize() *[2]uint {
 		return nil
 	}
 	return &[2]uint{uint(size.Height), uint(size.Width)}
+}
+
+// redraw shows a frame of something that changes: on a terminal in the place of the last
+// one, without a flicker; else below it.
+func (a *app) redraw(frame []byte) {
+	if !isTerminal(a.Stdout) {
+		a.Stdout.Write(frame)
+		return
+	}
+	var screen bytes.Buffer
+	screen.WriteString("\033[H") // to the corner
+	for line := range bytes.Lines(frame) {
+		screen.Write(bytes.TrimSuffix(line, []byte{'\n'}))
+		screen.WriteString("\033[K\n") // the rest of the line is the last frame's
+	}
+	screen.WriteString("\033[J")
+	a.Stdout.Write(screen.Bytes())
 }
 
 // followSize tells resize the terminal's size now and whenever it changes,
