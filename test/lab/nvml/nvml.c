@@ -169,7 +169,6 @@ nvmlReturn_t nvmlInit_v2(void) {
 	nvmlReturn_t r = look();
 	return m.init ? (nvmlReturn_t)m.init : r;
 }
-nvmlReturn_t nvmlShutdown(void) { return NVML_SUCCESS; }
 
 const char *nvmlErrorString(nvmlReturn_t r) {
 	switch (r) {
@@ -185,9 +184,7 @@ const char *nvmlErrorString(nvmlReturn_t r) {
 }
 
 nvmlReturn_t nvmlSystemGetDriverVersion(char *to, unsigned room) { LOOK(); return text(to, room, m.driver); }
-nvmlReturn_t nvmlSystemGetNVMLVersion(char *to, unsigned room) { LOOK(); return text(to, room, m.driver); }
 nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *version) { LOOK(); *version = m.cuda; return NVML_SUCCESS; }
-nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) { return nvmlSystemGetCudaDriverVersion(version); }
 
 nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count) { LOOK(); *count = (unsigned)m.gpus; return NVML_SUCCESS; }
 
@@ -198,21 +195,8 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *d) {
 	return m.card[index][0].lost;
 }
 
-nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *d) {
-	LOOK();
-	for (int g = 0; g < m.gpus; g++)
-		for (int i = WHOLE; i < m.migs[g]; i++)
-			if (!strcmp(m.card[g][1 + i].uuid, uuid)) {
-				*d = HANDLE(g, i);
-				return m.card[g][0].lost;
-			}
-	return NVML_ERROR_NOT_FOUND;
-}
-
 nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t d, char *to, unsigned room) { FIND(d); return text(to, room, CARD(d)->model); }
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t d, char *to, unsigned room) { FIND(d); return text(to, room, CARD(d)->uuid); }
-nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t d, unsigned *index) { FIND(d); *index = (unsigned)(MIG(d) == WHOLE ? GPU(d) : MIG(d)); return NVML_SUCCESS; }
-nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t d, unsigned *minor) { FIND(d); WHOLE_ONLY(d); *minor = (unsigned)GPU(d); return NVML_SUCCESS; }
 
 static void pci(const struct card *c, nvmlPciInfo_t *to) {
 	memset(to, 0, sizeof *to);
@@ -221,12 +205,6 @@ static void pci(const struct card *c, nvmlPciInfo_t *to) {
 	snprintf(to->busIdLegacy, sizeof to->busIdLegacy, "0000:%02X:00.0", c->bus);
 }
 nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t d, nvmlPciInfo_t *to) { FIND(d); pci(&m.card[GPU(d)][0], to); return NVML_SUCCESS; }
-
-nvmlReturn_t nvmlDeviceGetNumaNodeId(nvmlDevice_t d, unsigned *node) {
-	FIND(d);
-	*node = (unsigned)m.card[GPU(d)][0].numa;
-	return m.card[GPU(d)][0].numa < 0 ? NVML_ERROR_NOT_SUPPORTED : NVML_SUCCESS;
-}
 
 nvmlReturn_t nvmlDeviceGetMemoryAffinity(nvmlDevice_t d, unsigned words, unsigned long *set, nvmlAffinityScope_t scope) {
 	(void)scope;
@@ -261,7 +239,6 @@ nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t d, nvmlTemperatureSensors_t s
 	return CARD(d)->temp < 0 ? NVML_ERROR_NOT_SUPPORTED : NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *to) { FIND(d); WHOLE_ONLY(d); *to = (unsigned)CARD(d)->power; return NVML_SUCCESS; }
-nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t d, unsigned *to) { FIND(d); WHOLE_ONLY(d); *to = 250000; return NVML_SUCCESS; }
 
 static const struct link *linked(int a, int b) {
 	for (int i = 0; i < m.links; i++)
@@ -276,14 +253,6 @@ nvmlReturn_t nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t d, nvmlDevice_t e,
 	int near = m.card[GPU(d)][0].numa == m.card[GPU(e)][0].numa;
 	*to = GPU(d) == GPU(e) ? NVML_TOPOLOGY_INTERNAL : near ? NVML_TOPOLOGY_NODE : NVML_TOPOLOGY_SYSTEM;
 	if (l && l->level >= 0) *to = (nvmlGpuTopologyLevel_t)l->level;
-	return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t d, nvmlDevice_t e, nvmlGpuP2PCapsIndex_t what, nvmlGpuP2PStatus_t *to) {
-	FIND(d);
-	FIND(e);
-	const struct link *l = linked(GPU(d), GPU(e));
-	*to = what == NVML_P2P_CAPS_INDEX_NVLINK && (!l || l->level >= 0) ? NVML_P2P_STATUS_NOT_SUPPORTED : NVML_P2P_STATUS_OK;
 	return NVML_SUCCESS;
 }
 
@@ -316,7 +285,6 @@ nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t d, unsigned *now, unsigned *then)
 	return NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t d, unsigned *count) { FIND(d); *count = m.migs[GPU(d)] ? MOST_MIGS : 0; return NVML_SUCCESS; }
-nvmlReturn_t nvmlDeviceIsMigDeviceHandle(nvmlDevice_t d, unsigned *is) { FIND(d); *is = MIG(d) != WHOLE; return NVML_SUCCESS; }
 
 nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t d, unsigned index, nvmlDevice_t *mig) {
 	FIND(d);
@@ -324,11 +292,6 @@ nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t d, unsigned index,
 	*mig = HANDLE(GPU(d), (int)index);
 	return NVML_SUCCESS;
 }
-nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvmlDevice_t d, nvmlDevice_t *whole) { FIND(d); *whole = HANDLE(GPU(d), WHOLE); return NVML_SUCCESS; }
-
-// Instances are numbered from 1, one compute instance in each.
-nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t d, unsigned *id) { FIND(d); *id = (unsigned)MIG(d) + 1; return MIG(d) == WHOLE ? NVML_ERROR_NOT_SUPPORTED : NVML_SUCCESS; }
-nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t d, unsigned *id) { FIND(d); *id = 0; return MIG(d) == WHOLE ? NVML_ERROR_NOT_SUPPORTED : NVML_SUCCESS; }
 
 // The slices of a MIG device are in its name: "… MIG 3g.40gb", "… MIG 1c.3g.40gb".
 nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t d, nvmlDeviceAttributes_t *to) {
