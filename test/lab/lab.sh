@@ -252,7 +252,7 @@ toolkit() { # the engine looks for the hook when it starts
   cat >"$hook" <<HOOK
 #!/bin/sh
 bundle=\$(sed 's/.*"bundle":"\([^"]*\)".*/\1/')
-echo "\${bundle##*/} \$(grep -o 'NVIDIA_VISIBLE_DEVICES=[^"]*' "\$bundle/config.json")" >>$lab/h$1/hook.log
+echo "\${bundle##*/} \$(grep -o 'NVIDIA_VISIBLE_DEVICES=[^"]*' "\$bundle/config.json" | sort -u)" >>$lab/h$1/hook.log
 HOOK
   chmod +x "$hook"
   signal "$1" dockerd TERM && await "the end of h$1's engine" gone "$1" dockerd
