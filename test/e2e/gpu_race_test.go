@@ -101,7 +101,13 @@ func runWithCard(h *lab.Host) (id string, err error) {
 	}}
 	defer client.CloseIdleConnections()
 	var made struct{ ID string }
-	if err := post(client, "/containers/create", oneCard, &made); err != nil {
+	for {
+		err = post(client, "/containers/create", oneCard, &made)
+		if err == nil || !strings.Contains(err.Error(), "the cluster has no leader") {
+			break // a busy machine may need another one, and the client asks again
+		}
+	}
+	if err != nil {
 		return "", err
 	}
 	return made.ID, post(client, "/containers/"+made.ID+"/start", "", nil)
