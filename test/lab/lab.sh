@@ -239,12 +239,16 @@ halt() {
 # that runs before each container that was given cards, and writes down which.
 gpus() {
   local i=$1 dir=$lab/h$1; shift
+  driver
   mkdir -p "$dir/lib"
-  [ -e "$dir/lib/libnvidia-ml.so.1" ] || cc -shared -fPIC -O1 -o "$dir/lib/libnvidia-ml.so.1" \
-    -I "$(cd "$here" && go list -m -f '{{.Dir}}' github.com/NVIDIA/go-nvml)/pkg/nvml" "$here/nvml/nvml.c"
+  ln -sf "$lab/libnvidia-ml.so.1" "$dir/lib/"
   printf '%s\n' "$@" >"$dir/gpus.new"
   mv "$dir/gpus.new" "$dir/gpus" # the driver reads it all the time
   [ -e "$dir/bin/nvidia-container-runtime-hook" ] || toolkit "$i"
+}
+driver() { # what cards need of it, with NVIDIA's own declarations
+  [ -e "$lab/libnvidia-ml.so.1" ] || cc -shared -fPIC -O1 -o "$lab/libnvidia-ml.so.1" "$here/nvml/nvml.c" \
+    -I "$(cd "$here" && go list -m -f '{{.Dir}}' github.com/NVIDIA/go-nvml)/pkg/nvml"
 }
 toolkit() { # the engine looks for the hook when it starts
   local hook=$lab/h$1/bin/nvidia-container-runtime-hook
@@ -331,6 +335,7 @@ hold() {
   settle; down # what a killed run may have left
   up "$1"
   image
+  driver # while the environment is still that of a person, and not a script's
   echo "$lab"
   cat >/dev/null
 }
