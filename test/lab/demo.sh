@@ -11,6 +11,9 @@ trap 'echo "demo: failed; make demo-down removes what is up" >&2' ERR
 echo "Raising three hosts, each with its own Docker Engine, and one cluster out of them…"
 "$lab" up 3
 "$lab" image
+echo "Two hosts get simulated GPUs: what ddocker sees of them is what it sees of real ones."
+"$lab" gpus 1 'gpu model=NVIDIA TITAN Xp' 'gpu model=NVIDIA TITAN Xp' 'link 0 1 nvlink'
+"$lab" gpus 2 'gpu mem=81920 model=NVIDIA A100-SXM4-80GB'
 "$lab" agents
 
 on 1 ddocker nodes

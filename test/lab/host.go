@@ -76,6 +76,13 @@ func (h *Host) ok(t testing.TB, args []string) string {
 	return r.Stdout
 }
 
+// GPUs gives the host these simulated cards, each line as nvml/nvml.c has it, such as
+// "gpu model=TITAN Xp"; before its agent starts the first time, at will afterwards.
+func (h *Host) GPUs(t testing.TB, lines ...string) {
+	t.Helper()
+	h.lab.must(t, append([]string{"gpus", h.number}, lines...)...)
+}
+
 // StartAgent starts the host's agent, with these flags more, and returns when it
 // answers. It rejoins the cluster that its data directory belongs to, if any.
 func (h *Host) StartAgent(t testing.TB, flags ...string) {

@@ -15,6 +15,12 @@
 #   lab.sh join I J        undo split
 #   lab.sh move I N        give host I the address 10.88.0.N
 #   lab.sh engine I SIG    send SIG to host I's engine (STOP hangs it, CONT wakes it)
+#   lab.sh gpus I LINE…    host I has these simulated cards from now on, each LINE as
+#                          nvml/nvml.c has it: 'gpu model=TITAN Xp' 'process pid=7 gpu=0' …;
+#                          before the agent starts the first time, at will afterwards
+#   lab.sh run I NAME CMD… start CMD in host I's background; its id there, for
+#                          "process pid=", is in hI/NAME.pid
+#   lab.sh kill I NAME     end it
 #   lab.sh clean           back to bare hosts: no agent, container, network or volume, only busybox:latest
 #   lab.sh down            stop everything, leave nothing
 #   lab.sh hold N          up and image in a free directory and network, print the
@@ -155,7 +161,7 @@ start_engine() {
   done
   echo "$config" >"$dir/daemon.json"
   small_disk "$1"
-  daemon "$1" dockerd env PATH="$path" dockerd --config-file "$dir/daemon.json" --host "$(engine "$1")" \
+  daemon "$1" dockerd env PATH="$dir/bin:$path" dockerd --config-file "$dir/daemon.json" --host "$(engine "$1")" \
     --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/exec/dockerd.pid" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$tag-h$1"
 }
@@ -205,7 +211,7 @@ agent() {
   at=$(address "$i"):7722
   [ -x "$bin" ] || die "$bin is missing: make build"
   rm -f "$dir/agent.pid"
-  daemon "$i" agent "$bin" agent --name "h$i" --listen "$at" --advertise "$at" \
+  daemon "$i" agent env PATH="$dir/bin:$PATH" LD_LIBRARY_PATH="$dir/lib" FAKE_NVML="$dir/gpus" "$bin" agent --name "h$i" --listen "$at" --advertise "$at" \
     --data-dir "$dir/state" --socket "$dir/ddocker.sock" --docker-host "$(engine "$i")" \
     --config "$lab/info.json" "$@"
   await "the agent of h$i" answers_or_ended "$i" && ! gone "$i" agent ||
@@ -235,6 +241,35 @@ halt() {
   await "the end of h$1's agent" gone "$1" agent
 }
 
+# gpus gives host I cards, a driver, and its engine what NVIDIA's toolkit adds: a hook
+# that runs before each container that was given cards, and writes down which.
+gpus() {
+  local i=$1 dir=$lab/h$1; shift
+  driver
+  mkdir -p "$dir/lib"
+  ln -sf "$lab/libnvidia-ml.so.1" "$dir/lib/"
+  printf '%s\n' "$@" >"$dir/gpus.new"
+  mv "$dir/gpus.new" "$dir/gpus" # the driver reads it all the time
+  [ -e "$dir/bin/nvidia-container-runtime-hook" ] || toolkit "$i"
+}
+driver() { # what cards need of it, with NVIDIA's own declarations
+  [ -e "$lab/libnvidia-ml.so.1" ] || cc -shared -fPIC -O1 -o "$lab/libnvidia-ml.so.1" "$here/nvml/nvml.c" \
+    -I "$(cd "$here" && go list -m -f '{{.Dir}}' github.com/NVIDIA/go-nvml)/pkg/nvml"
+}
+toolkit() { # the engine looks for the hook when it starts
+  local hook=$lab/h$1/bin/nvidia-container-runtime-hook
+  mkdir -p "${hook%/*}"
+  cat >"$hook" <<HOOK
+#!/bin/sh
+bundle=\$(sed 's/.*"bundle":"\([^"]*\)".*/\1/')
+echo "\${bundle##*/} \$(grep -o 'NVIDIA_VISIBLE_DEVICES=[^"]*' "\$bundle/config.json" | sort -u)" >>$lab/h$1/hook.log
+HOOK
+  chmod +x "$hook"
+  signal "$1" dockerd TERM && await "the end of h$1's engine" gone "$1" dockerd
+  start_engine "$1"
+  await "the engine of h$1" docker -H "$(engine "$1")" version
+}
+
 between() { # between I J -I|-D: the rule that drops what comes from the other
   in_net "h$1" iptables "$3" INPUT -s "$(address "$2")" -j DROP
   in_net "h$2" iptables "$3" INPUT -s "$(address "$1")" -j DROP
@@ -253,7 +288,7 @@ bare() { # host I as it was after up and image
   in_net "h$1" iptables -F INPUT
   mend "$1"
   [ "$(address "$1")" = "$net.$1" ] || move "$1" "$1"
-  rm -rf "$lab/h$1/state" "$lab/h$1/agent.pid" "$lab/h$1/ddocker.sock"
+  rm -rf "$lab/h$1"/{state,agent.pid,ddocker.sock,gpus,lib,hook.log,bin/nvidia-smi}
   : >"$lab/h$1/agent.log"
 }
 
@@ -306,10 +341,12 @@ hold() {
   settle; down # what a killed run may have left
   up "$1"
   image
+  driver # while the environment is still that of a person, and not a script's
   echo "$lab"
   cat >/dev/null
 }
 
+run() { local i=$1 name=$2; rm -f "$lab/h$i/$name.pid"; daemon "$@"; await "starting $name" test -s "$lab/h$i/$name.pid"; }
 slow() { in_net switch tc qdisc replace dev "v$1" root tbf rate "$2" burst 128kb latency 50ms; }
 mend() {
   in_net switch tc qdisc del dev "v$1" root 2>/dev/null || true # it may be at full speed
@@ -334,6 +371,8 @@ case "${1:-}" in
   cut) in_net switch ip link set "v$2" down ;;
   mend) mend "$2" ;;
   slow) slow "$2" "$3" ;;
+  gpus | run) [ $# -ge 3 ] || die "$1 wants a host, and more"; "$@" ;;
+  kill) signal "$2" "$3" KILL ;;
   split) between "$2" "$3" -I ;;
   join) between "$2" "$3" -D ;;
   engine) signal "$2" dockerd "$3" ;;
