@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,12 +53,11 @@ func writeHelp(w io.Writer, c *cobra.Command) {
 func commandHelp(c *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString("Usage:  " + useLine(c) + "\n\n")
-	for line := range strings.SplitSeq(strings.TrimSpace(firstOf(c.Long, c.Short)), "\n") {
-		if len(line) > helpColumns {
-			line = wrap(line, helpColumns, "\n")
-		}
-		b.WriteString(line + "\n")
+	var paragraphs []string
+	for text := range strings.SplitSeq(strings.TrimSpace(firstOf(c.Long, c.Short)), "\n\n") {
+		paragraphs = append(paragraphs, fill(text))
 	}
+	b.WriteString(strings.Join(paragraphs, "\n\n") + "\n")
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n" + strings.TrimRight(c.Example, "\n") + "\n")
 	}
@@ -124,6 +124,15 @@ func flagText(f *pflag.Flag) string {
 		return fmt.Sprintf("%s (default %q)", usage, f.DefValue)
 	}
 	return usage + " (default " + f.DefValue + ")"
+}
+
+// fill breaks a paragraph anew where one of its lines is too long.
+func fill(text string) string {
+	long := func(line string) bool { return len(line) > helpColumns }
+	if !slices.ContainsFunc(strings.Split(text, "\n"), long) {
+		return text
+	}
+	return wrap(text, helpColumns, "\n")
 }
 
 // wrap breaks text into lines of at most width characters.
