@@ -205,7 +205,7 @@ func (h *Host) shut(wishes []GPUWish) string {
 		return ""
 	}
 	if more := len(reasons) - shownReasons; more > 0 {
-		reasons = append(reasons[:shownReasons], fmt.Sprintf("and %d more reasons", more))
+		reasons = append(reasons[:shownReasons], fmt.Sprintf("and %d more", more))
 	}
 	return fmt.Sprintf("%d closed: %s", n, strings.Join(reasons, "; "))
 }

@@ -163,6 +163,44 @@ func TestAllotChoosesTheCardsThatLieClosest(t *testing.T) {
 	})
 }
 
+// lowest is what was chosen when nothing was told of a card but its model: the
+// narrowest wishes choose first, each the first card that is left.
+func lowest(h *Host, wishes []GPUWish) (uuids []string) {
+	for _, narrow := range []func(*GPUWish) bool{
+		func(w *GPUWish) bool { return w.UUID != "" },
+		func(w *GPUWish) bool { return w.UUID == "" && w.Model != "" },
+		func(w *GPUWish) bool { return w.UUID == "" && w.Model == "" },
+	} {
+		for i := range wishes {
+			for j := range h.Cards {
+				c := &h.Cards[j]
+				if narrow(&wishes[i]) && wishes[i].takes(c) && h.free(c) && !slices.Contains(uuids, c.UUID) {
+					uuids = append(uuids, c.UUID)
+					break
+				}
+			}
+		}
+	}
+	slices.Sort(uuids)
+	return uuids
+}
+
+// A log of an earlier version is replayed to the same grants.
+func TestWhereNothingIsToldOfCardsTheLowestAreGranted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := &Host{Name: "h", Cores: CPUs(0), Cards: drawCards(t)}
+		for _, c := range h.Cards {
+			if rapid.IntRange(0, 3).Draw(t, "held") == 0 {
+				h.Held.Add(&Grant{GPUs: []string{c.UUID}})
+			}
+		}
+		r := Request{GPUs: rapid.SliceOfN(rapid.SampledFrom(wishing()), 0, 4).Draw(t, "wishes")}
+		if g, _, ok := Allot(h, &r, 1, nil); ok && !slices.Equal(g.GPUs, lowest(h, r.GPUs)) {
+			t.Fatalf("%s of %+v, held %v: got %v, want %v", &r, h.Cards, h.Held.gpus, g.GPUs, lowest(h, r.GPUs))
+		}
+	})
+}
+
 // far8 are the distances of eight cards in pairs by NVLink, two pairs to a switch's
 // socket.
 func far8(i int) (far []int) {
@@ -222,6 +260,31 @@ func TestCardsAreGrantedNearOneAnotherAndTheCores(t *testing.T) {
 		} else if got := strings.Join(g.GPUs, "") + " " + g.Cores.String(); got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
+	}
+}
+
+// Three cards lie together, and each of them closer to one that is far from all others:
+// what grows from any of them is not the best.
+func TestTheBestCardsAreFoundWhereEachTemptsToAnother(t *testing.T) {
+	h := &Host{Name: "h", Cores: CPUs(0)}
+	for i := range 6 {
+		c := Card{UUID: string(rune('a' + i)), Far: make([]int, 6)}
+		for j := range 6 {
+			switch {
+			case i == j:
+			case i/2 == j/2:
+				c.Far[j] = 1
+			case i%2+j%2 == 0:
+				c.Far[j] = 2
+			default:
+				c.Far[j] = 6
+			}
+		}
+		h.Cards = append(h.Cards, c)
+	}
+	g, _, _ := Allot(h, &Request{GPUs: make([]GPUWish, 3)}, 1, nil)
+	if g == nil || !slices.Equal(g.GPUs, []string{"a", "c", "e"}) {
+		t.Errorf("got %+v", g)
 	}
 }
 

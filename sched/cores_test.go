@@ -128,7 +128,7 @@ func TestCoresGrowAndShrinkByWholePhysicalOnesNearby(t *testing.T) {
 		"within one node":            {CPUs(), CPUs(0, 8, 4, 12, 5, 13), nil, 4, "4-5,12-13"},
 		"near the cards":             {CPUs(), CPUs(), []string{"e"}, 2, "4,12"},
 		"where there is most use":    {CPUs(0, 8, 1), CPUs(), nil, 3, "2,9-10"},
-		"a broken one is used first": {CPUs(0), CPUs(), nil, 1, "8"},
+		"a broken one is used first": {CPUs(0, 4, 12, 5, 13), CPUs(), nil, 1, "8"},
 	} {
 		h := dual()
 		h.Held.Add(&Grant{Cores: c.others})

@@ -67,3 +67,38 @@ func TestALackNamesHostAndResource(t *testing.T) {
 		}
 	}
 }
+
+func TestARefusalSaysWhichCardsAreClosedAndWhy(t *testing.T) {
+	a100 := GPUWish{Model: "A100"}
+	for _, c := range []struct {
+		wishes []GPUWish
+		closed []string // of three A100 and a TITAN Xp
+		want   string
+	}{
+		{[]GPUWish{a100, a100, a100}, []string{"busy: used by python (pid 312, alice), outside any container"},
+			"h has 2× A100 free (1 closed: used by python (pid 312, alice), outside any container)"},
+		{[]GPUWish{a100, a100}, []string{"lost: gone", "unknown: the driver hangs"}, "h has 1× A100 free (2 closed: lost: gone; unknown: the driver hangs)"},
+		{[]GPUWish{a100, a100}, []string{"lost: gone", "lost: gone"}, "h has 1× A100 free (2 closed: lost: gone)"},
+		{[]GPUWish{a100}, []string{"a", "b", "c"}, "h has 0× A100 free (3 closed: a; b; and 1 more)"},
+		{[]GPUWish{a100, a100, {Model: "TITAN Xp"}}, []string{"a", "b", "", "c"}, "h has 1× A100 free (2 closed: a; b)"},
+		{[]GPUWish{{}, a100, a100, a100}, []string{"a"}, "h has 2× A100 free (1 closed: a)"},
+		{[]GPUWish{{UUID: "0"}, {Index: "0"}}, nil, "h has only 1× GPU 0 or 0 in all"},
+		{nil, []string{"a"}, "h has 3× GPU free (1 closed: a)"},
+		{[]GPUWish{a100, a100, a100, a100}, []string{"a"}, "h has only 3× A100 in all"},
+		{[]GPUWish{{}, {}, {}, {}, a100}, nil, "h has only 4× GPU in all"},
+		{[]GPUWish{{Memory: 20 << 30}}, nil, "h has no GPU of 20 GB or more"},
+		{[]GPUWish{{Profile: "3g.40gb"}}, nil, "h has no MIG 3g.40gb"},
+	} {
+		h := &Host{Name: "h", Cores: CPUs(0)}
+		for i, model := range []string{"NVIDIA A100-SXM4-80GB", "NVIDIA A100-SXM4-80GB", "A100", "TITAN Xp"} {
+			card := Card{UUID: string(rune('0' + i)), Index: string(rune('0' + i)), Model: model}
+			if i < len(c.closed) {
+				card.Closed = c.closed[i]
+			}
+			h.Cards = append(h.Cards, card)
+		}
+		if lack, ok := Fit(h, &Request{GPUs: c.wishes, AllGPUs: c.wishes == nil}); ok || lack.String() != c.want {
+			t.Errorf("got  %q\nwant %q", lack, c.want)
+		}
+	}
+}

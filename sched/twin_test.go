@@ -12,7 +12,7 @@ func assign(h *Host, wishes []GPUWish, used []bool) bool {
 		return true
 	}
 	for i, c := range h.Cards {
-		if used[i] || !h.free(&c) || !wishes[0].takes(&c) {
+		if used[i] || c.Closed != "" || h.Held.HasGPU(c.UUID) || !wishes[0].takes(&c) {
 			continue
 		}
 		used[i] = true
@@ -66,7 +66,7 @@ func everyWish(t *testing.T, h *Host, wishes []GPUWish, more int) {
 func covers(h *Host, granted []string, wishes []GPUWish) bool {
 	only := &Host{}
 	for _, c := range h.Cards {
-		if slices.Contains(granted, c.UUID) && h.free(&c) {
+		if slices.Contains(granted, c.UUID) && c.Closed == "" && !h.Held.HasGPU(c.UUID) {
 			only.Cards = append(only.Cards, c)
 		}
 	}
