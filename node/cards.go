@@ -23,8 +23,8 @@ const (
 	// the ledger has forgotten already: the reader is a second behind, or two.
 	doubtFor = 5 * time.Second
 	// endFor is how long a process must be outside any container: as it ends, it may
-	// leave its container before its card. The next look finds it gone.
-	endFor = time.Second
+	// leave its container before its card. The next reading finds it gone.
+	endFor = 3 * time.Second
 	// lostFor is how long the driver must not show a card, and nobody hold it, until it
 	// is no more counted among those of this machine.
 	lostFor = time.Minute
@@ -45,7 +45,7 @@ type cardMemory struct {
 	mu      sync.Mutex           // guards what follows
 	known   bool                 // all of it was known once in this life
 	closed  map[string]*closure  // by UUID
-	doubts  map[string]time.Time // when a doubtful use of a card was first seen, by UUID
+	doubts  map[string]doubt     // by UUID
 	gone    map[string]time.Time // when a registered card was first missing, by UUID
 	warned  map[string]string    // the container that was warned of, by UUID
 	plugged time.Time            // when other cards were last registered
@@ -67,6 +67,13 @@ type use struct {
 	why       string        // after whyBusy
 	doubt     time.Duration // it may be over within that time
 	container string        // one of the cluster's own
+}
+
+// doubt is since when a card is in a use of one kind, which is told by how long it may
+// be over already.
+type doubt struct {
+	kind  time.Duration
+	since time.Time
 }
 
 // cardView is all that one look at the cards sees.
@@ -168,12 +175,10 @@ func (n *Node) reasons(v *cardView, now time.Time) map[string]string {
 // judgeUse says who uses a card wrongly, beyond doubt; "": nobody. What a container of the cluster
 // does is warned of once.
 func (n *Node) judgeUse(uuid string, u use, now time.Time) (who string) {
-	if u.doubt == 0 {
-		delete(n.cards.doubts, uuid)
-	} else if since, known := n.cards.doubts[uuid]; !known || now.Sub(since) < u.doubt {
-		if !known {
-			n.cards.doubts[uuid] = now
-		}
+	if n.cards.doubts[uuid].kind != u.doubt {
+		n.cards.doubts[uuid] = doubt{u.doubt, now}
+	}
+	if now.Sub(n.cards.doubts[uuid].since) < u.doubt {
 		return ""
 	}
 	if u.container != "" && n.cards.warned[uuid] != u.container {
@@ -306,6 +311,15 @@ func (n *Node) cardsOf(known []sched.Card, t sched.Topology) []sched.Card {
 		}
 	}
 	return out
+}
+
+// knowsCards says whether this life of the agent has found out what cards there are and
+// how they are given. Before that, what it sees of the ledger may be older than they are.
+func (n *Node) knowsCards() bool {
+	state := n.cfg.Machine.GPUs()
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	return state.Known && (len(state.Cards) == 0 || n.cards.trial.told())
 }
 
 func hasCard(list []sched.Card, uuid string) bool {

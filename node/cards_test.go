@@ -163,6 +163,29 @@ func TestUnknownCardsStayAndTakeNothing(t *testing.T) {
 	}, "GPU-a")
 }
 
+// A life that has not yet read what the one before it told takes nothing of that back.
+func TestCardsStayWhenTheLedgerIsNotReadYet(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h, behind := w.hosts[0], w.log.Replica()
+		behind.Lag()
+		h.twin.SetGPUs("GPU-a")
+		h.plug("GPU-a")
+		h.run()
+		h.wantCards(10*time.Second, "GPU-a")
+		told := h.known()
+		h.end()
+		h.machine.Blind("not read yet")
+		h.machine.Group(sched.Topology{Nodes: []sched.CPUSet{sched.CPUs(0, 1), sched.CPUs(2, 3)}})
+		h.replica = behind
+		h.run()
+		h.wantClosed(5*time.Second, "GPU-a: unknown: not read yet")
+		wantList(t, "registered", h.registered(), "GPU-a")
+		if now := h.known(); len(now.Images) != len(told.Images) || now.Store != told.Store {
+			t.Errorf("observed is %+v, was %+v", now, told)
+		}
+	})
+}
+
 func TestLostCardStaysAsLongAsSomebodyHoldsIt(t *testing.T) {
 	withCards(t, func(h *host) {
 		p, id := h.create("web", sched.Request{GPUs: []sched.GPUWish{{UUID: "GPU-b"}}})

@@ -118,6 +118,8 @@ type Node struct {
 	pinning, telling, naming turn
 	// furnishing is held by whoever makes or removes networks and volumes of the cluster.
 	furnishing turn
+	// caughtUp belongs to whoever holds telling, and says that the ledger was read.
+	caughtUp bool
 	// nameless belongs to whoever holds furnishing.
 	nameless nameless
 
@@ -158,7 +160,7 @@ func New(cfg Config) *Node {
 		pinning: make(turn, 1), telling: make(turn, 1), naming: make(turn, 1), furnishing: make(turn, 1),
 		creating: map[string]*call{}, committing: map[string]*call{}, sent: map[string]errand{},
 		cards: cardMemory{
-			closed: map[string]*closure{}, doubts: map[string]time.Time{}, gone: map[string]time.Time{}, warned: map[string]string{},
+			closed: map[string]*closure{}, doubts: map[string]doubt{}, gone: map[string]time.Time{}, warned: map[string]string{},
 		},
 		identities: map[string]identity{}, evicting: map[string]chan struct{}{}, limiting: map[string]chan struct{}{},
 	}

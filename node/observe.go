@@ -35,11 +35,12 @@ func (n *Node) register(ctx context.Context) error {
 		now.Engine = room.EngineVersion
 		now.Capacity.Cores, now.Capacity.Memory = sched.CPUs(room.Cores...), room.Memory
 		now.Capacity.Topology = n.cfg.Machine.Topology()
-		if known != nil {
-			now.Capacity.Cards = n.cardsOf(known.Capacity.Cards, now.Capacity.Topology)
-		}
+	}
+	if known != nil && err == nil {
+		now.Capacity.Cards = n.cardsOf(known.Capacity.Cards, now.Capacity.Topology)
 	}
 	if known == nil || !equal(known.Register, now) {
+		now.Keep = known == nil || !n.knowsCards()
 		result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Register: &now})
 		if err != nil {
 			return fmt.Errorf("register this node: %w", err)
@@ -165,12 +166,19 @@ func (n *Node) forgetOutsider(ctx context.Context, container string) error {
 	})
 }
 
-// amend changes what the cluster knows of this machine beside its own containers.
+// amend changes what the cluster knows of this machine beside its own containers. The
+// first time it reads the ledger: a new life begins with what was known at some time.
 func (n *Node) amend(ctx context.Context, change func(*ledger.Observe)) error {
 	if err := n.telling.acquire(ctx); err != nil {
 		return err
 	}
 	defer n.telling.release()
+	if !n.caughtUp {
+		if err := n.cfg.Log.Read(ctx); err != nil {
+			return fmt.Errorf("read the ledger: %w", err)
+		}
+		n.caughtUp = true
+	}
 	var now ledger.Observe
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		if m := l.Node(n.cfg.ID); m != nil {

@@ -65,6 +65,9 @@ type Register struct {
 	Version  string   `json:"version"` // of ddocker
 	Engine   string   `json:"engine"`  // version of the Docker Engine
 	Capacity Capacity `json:"capacity"`
+	// Keep says that the node does not know its cards: it has those that it had. It is
+	// no part of what is kept.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // Capacity is what a machine has in all.

@@ -154,7 +154,7 @@ func drawRegister(t *rapid.T) Command {
 			Physical: []sched.CPUSet{sched.CPUs(0, 1), sched.CPUs(2), sched.CPUs(3, 4), sched.CPUs(5)},
 		}
 	}
-	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c}}
+	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c, Keep: rapid.Bool().Draw(t, "keep")}}
 }
 
 // drawCards draws cards of the node's own, and some that go from node to node.

@@ -23,7 +23,11 @@ func (l *Ledger) register(c *Register) Result {
 	if old := l.nodes[c.Node]; old != nil {
 		n = *old
 	}
+	had := n.Capacity.Cards
 	n.Register = *c
+	if n.Keep = false; c.Keep {
+		n.Capacity.Cards = had
+	}
 	l.put(&n)
 	return Result{}
 }

@@ -14,7 +14,7 @@ import (
 
 // script carries out the commands of a golden history:
 //
-//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL[/index=N][/mem=N][/mig=PROFILE][/near=LIST][/far=N,N…]]… [numa=LIST]… [physical=LIST]…
+//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL[/index=N][/mem=N][/mig=PROFILE][/near=LIST][/far=N,N…]]… [numa=LIST]… [physical=LIST]… [keep]
 //	observe NODE [closed=WORD] [shut=UUID:WHY]… [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
 //	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL[/uuid=U][/index=N][/mem=N][/mig=PROFILE]]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [replaces=PLACEMENT] [apart]
 //	confirm PLACEMENT CONTAINER [from=IMAGE] [on=NODE]
@@ -186,7 +186,7 @@ func (a args) command(verb string) Command {
 }
 
 func (a args) register() *Register {
-	r := &Register{Node: a.word(0), Name: a.word(1), Address: a.word(1) + ":2377"}
+	r := &Register{Node: a.word(0), Name: a.word(1), Address: a.word(1) + ":2377", Keep: a.has("keep")}
 	r.Capacity = Capacity{Cores: a.cores(a.key("cores")), Memory: a.number(a.key("memory"))}
 	for _, card := range a.keys["card"] {
 		name, said := options(card)
