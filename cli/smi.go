@@ -42,7 +42,7 @@ func newSMI(a *app) *cobra.Command {
 		ValidArgsFunction: a.completeNames(0, nodeNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			if dash := c.ArgsLenAtDash(); dash >= 0 {
-				args, o.args = args[:dash], args[dash:]
+				args, o.args = args[:dash:dash], args[dash:]
 			}
 			return a.smi(c.Context(), o, args)
 		},

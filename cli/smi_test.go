@@ -73,6 +73,9 @@ func TestNvidiaSMIPrintsEveryHostsTable(t *testing.T) {
 		t.Errorf("it asked %q", g.asked)
 	}
 	g.runs(t, "", "nvidia-smi", "--", "-L").wants(t, 1, "h1:\n| table of h1 |\nh3:\n| table of h3 |\n", "Error: no host h2 in the cluster\n")
+	if !g.was("GET /ddocker/nvidia-smi?arg=-L&host=h3") {
+		t.Errorf("it asked %q", g.asked)
+	}
 }
 
 func TestNvidiaSMIIsShownAgainUntilItCannotBe(t *testing.T) {

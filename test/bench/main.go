@@ -79,11 +79,12 @@ const (
 	rowPick   = "pick"
 	rowScale  = "scale"
 	rowGPU    = "gpu"
+	rowGPUPs  = "gpups"
 )
 
 var (
 	onLab      = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowImage, rowHop, rowFlow, rowRelay, rowUp, rowSwarm}
-	everything = append(onLab[:len(onLab):len(onLab)], rowPlace, rowPick, rowScale, rowGPU)
+	everything = append(onLab[:len(onLab):len(onLab)], rowPlace, rowPick, rowScale, rowGPU, rowGPUPs)
 )
 
 func (b *bench) wants(row string) bool { return slices.Contains(b.want, row) }
@@ -125,6 +126,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.wants(rowGPU) {
 		if err := b.gpu(ctx); err != nil {
 			return fmt.Errorf("reading of GPUs: %w", err)
+		}
+	}
+	if b.wants(rowGPUPs) {
+		if err := b.gpuPs(ctx); err != nil {
+			return fmt.Errorf("lists with GPUs: %w", err)
 		}
 	}
 	return nil

@@ -41,6 +41,7 @@ type fleet struct {
 	api   *api.API
 	log   *nodetest.Replica
 	hosts []*mocked
+	gpus  int // on each host
 	end   context.CancelFunc
 	all   sync.WaitGroup
 }
@@ -52,6 +53,7 @@ type mocked struct {
 	engine   *engine.Engine
 	asked    atomic.Int64
 	ready    atomic.Pointer[[]byte] // an answer to give instead of asking
+	agent    http.Handler           // to ask instead of the engine, if there is one
 }
 
 // RoundTrip asks the engine as the host's agent would.
@@ -60,11 +62,17 @@ func (s *mocked) RoundTrip(r *http.Request) (*http.Response, error) {
 	if ready := s.ready.Load(); ready != nil {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(*ready)), Request: r}, nil
 	}
+	if s.agent != nil {
+		w := httptest.NewRecorder()
+		s.agent.ServeHTTP(w, r)
+		return w.Result(), r.Context().Err()
+	}
 	return s.engine.RoundTripper().RoundTrip(r)
 }
 
-func newFleet(ctx context.Context) (f *fleet, err error) {
-	f = &fleet{log: nodetest.NewLog().Replica()}
+// newFleet raises the hosts with so many GPUs on each.
+func newFleet(ctx context.Context, gpus int) (f *fleet, err error) {
+	f = &fleet{log: nodetest.NewLog().Replica(), gpus: gpus}
 	ctx, f.end = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
@@ -87,7 +95,7 @@ func newFleet(ctx context.Context) (f *fleet, err error) {
 	f.api = api.New(api.Config{
 		Self: f.hosts[0].id, Name: f.hosts[0].name, Version: "bench", Log: f.log, Engine: f.hosts[0].engine, Logger: quiet,
 		Peer: func(id string) http.RoundTripper { return byID[id] }, Alive: func(string) bool { return true },
-		EngineImage: func(_ context.Context, id string) string { return id },
+		EngineImage: func(_ context.Context, id string) string { return id }, GPUs: f.hosts[0].state(gpus),
 	})
 	f.all.Go(func() { f.api.Run(ctx) })
 	return f, f.fill(ctx)
@@ -120,7 +128,7 @@ func (f *fleet) fillHost(ctx context.Context, s *mocked) error {
 		cores[i] = i
 	}
 	err := f.propose(ctx, ledger.Command{Register: &ledger.Register{
-		Node: s.id, Name: s.name, Address: s.id + ":7000", Capacity: ledger.Capacity{Cores: sched.CPUs(cores...), Memory: 1 << 40},
+		Node: s.id, Name: s.name, Address: s.id + ":7000", Capacity: ledger.Capacity{Cores: sched.CPUs(cores...), Memory: 1 << 40, Cards: s.cards(f.gpus)},
 	}})
 	if err != nil {
 		return err
@@ -138,6 +146,7 @@ func (f *fleet) fillHost(ctx context.Context, s *mocked) error {
 		if err == nil {
 			err = f.propose(ctx, ledger.Command{Reserve: &ledger.Reserve{
 				Placement: name, Name: name, Image: busybox, Owner: "alice", Candidates: []string{s.id},
+				Request: sched.Request{GPUs: make([]sched.GPUWish, min(1, max(0, f.gpus-i)))},
 			}})
 		}
 		if err == nil {
@@ -178,7 +187,7 @@ func (f *fleet) ps(took *sample) error {
 // scale measures lists over many hosts.
 func (b *bench) scale(ctx context.Context) error {
 	b.say("measuring scale")
-	f, err := newFleet(ctx)
+	f, err := newFleet(ctx, 0)
 	if err != nil {
 		return err
 	}

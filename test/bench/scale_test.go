@@ -4,7 +4,7 @@ import "testing"
 
 // Where the time of a list goes: go test ./test/bench -run '^$' -bench Fleet -cpuprofile /tmp/cpu
 func BenchmarkListOverFleet(b *testing.B) {
-	f, err := newFleet(b.Context())
+	f, err := newFleet(b.Context(), 0)
 	if err != nil {
 		b.Fatal(err)
 	}
