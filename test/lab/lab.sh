@@ -161,7 +161,7 @@ start_engine() {
   done
   echo "$config" >"$dir/daemon.json"
   small_disk "$1"
-  daemon "$1" dockerd env PATH="$dir/bin:$path" dockerd --config-file "$dir/daemon.json" --host "$(engine "$1")" \
+  daemon "$1" dockerd env -u TMPDIR PATH="$dir/bin:$path" dockerd --config-file "$dir/daemon.json" --host "$(engine "$1")" \
     --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/exec/dockerd.pid" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$tag-h$1"
 }
@@ -256,7 +256,7 @@ driver() { # what cards need of it, with NVIDIA's own declarations
   [ -e "$lab/libnvidia-ml.so.1" ] || cc -shared -fPIC -O1 -o "$lab/libnvidia-ml.so.1" "$here/nvml/nvml.c" \
     -I "$(cd "$here" && go list -m -f '{{.Dir}}' github.com/NVIDIA/go-nvml)/pkg/nvml"
 }
-toolkit() { # the engine looks for the hook when it starts
+toolkit() { # the engine looks for the hook when it starts; it may outlive whoever starts it, and his TMPDIR
   local hook=$lab/h$1/bin/nvidia-container-runtime-hook
   mkdir -p "${hook%/*}"
   cat >"$hook" <<HOOK
