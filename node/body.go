@@ -147,6 +147,10 @@ type gpuMeans struct {
 // variable, which images bring along too, and CUDA's with "all", is always written where
 // there are cards: a runtime called nvidia obeys it, whoever asked for that.
 func writeGPUs(top, host object, g *sched.Grant, gpus gpuMeans) error {
+	var asked []deviceRequest
+	if err := host.get("DeviceRequests", &asked); err != nil {
+		return err
+	}
 	host.remove("DeviceRequests")
 	visible := "void"
 	if len(g.GPUs) > 0 {
@@ -154,7 +158,7 @@ func writeGPUs(top, host object, g *sched.Grant, gpus gpuMeans) error {
 		if gpus.way == engine.ByRuntime {
 			host.set("Runtime", engine.RuntimeNVIDIA)
 		} else {
-			host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{{"gpu"}}}})
+			host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{capabilities(asked)}}})
 		}
 	}
 	if !gpus.hide && len(g.GPUs) == 0 {
@@ -170,6 +174,24 @@ func writeGPUs(top, host object, g *sched.Grant, gpus gpuMeans) error {
 	})
 	top.set("Env", append(env, engine.VisibleDevices+"="+visible))
 	return nil
+}
+
+// capabilities are what the requests want of the driver for their cards, such as
+// "utility". Engines take the first of several sets.
+func capabilities(asked []deviceRequest) []string {
+	all := []string{"gpu"}
+	for _, r := range asked {
+		at := slices.IndexFunc(r.Capabilities, func(set []string) bool { return slices.Contains(set, "gpu") })
+		if at < 0 {
+			continue
+		}
+		for _, word := range r.Capabilities[at] {
+			if !slices.Contains(all, word) {
+				all = append(all, word)
+			}
+		}
+	}
+	return all
 }
 
 type portBinding struct {

@@ -85,6 +85,14 @@ func TestGrantedDevicesAndPortsAreTheOnlyOnes(t *testing.T) {
 				`"Capabilities":[["gpu"]]}]},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
+			name:  "what is wanted of the driver for the GPUs stays wanted",
+			body:  `{"HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["utility","gpu"],["gpu","video"]]},{"Driver":"nvidia","Count":1}]}}`,
+			grant: sched.Grant{GPUs: []string{"GPU-a", "GPU-b"}},
+			gpus:  gpuMeans{engine.ByRequest, true},
+			want: `{"Env":["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"],"HostConfig":{"DeviceRequests":[{"Driver":"","DeviceIDs":["GPU-a","GPU-b"],` +
+				`"Capabilities":[["gpu","utility"]]}]},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
 			name: "without a grant the GPUs of the host are hidden",
 			body: `{"env":["NVIDIA_VISIBLE_DEVICES=all"],"HostConfig":{"devicerequests":[{"Count":-1,"Capabilities":[["gpu"]]}]}}`,
 			gpus: gpuMeans{engine.NoWay, true},
