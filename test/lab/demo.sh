@@ -16,9 +16,13 @@ echo "Two hosts get simulated GPUs: what ddocker sees of them is what it sees of
 "$lab" gpus 2 'gpu mem=81920 model=NVIDIA A100-SXM4-80GB'
 "$lab" agents
 
+end=$((SECONDS + 30)) # a host offers its cards once its engine was seen to give them
+until [ "$("$lab" exec 1 ddocker nodes | grep -c 'TITAN\|A100')" = 2 ] || [ $SECONDS -ge $end ]; do sleep 0.5; done
+
 on 1 ddocker nodes
-on 1 ddocker create --type 0 --ports 1 --image busybox:latest --name "hello-$(date +%H%M%S)"
+on 1 ddocker create --type 2 --ports 1 --image busybox:latest --name "hello-$(date +%H%M%S)"
 on 2 ddocker ps
+on 3 ddocker nvidia-smi
 
 cat <<TEXT
 
@@ -28,6 +32,7 @@ Three machines, one cluster, no master. Play on (as root):
   $lab exec 1 ddocker ps -a             the same list from every host
   $lab exec 2 ddocker exec NAME         a shell in a container, wherever it runs
   $lab exec 2 ddocker nodes             who has what free
+  $lab exec 2 ddocker nvidia-smi h1     the cards of a host
   $lab exec 1 docker ps                 what host 1's own engine runs
   $lab halt 1 KILL; $lab agent 1  kill an agent, start it again
   $lab cut 3; $lab mend 3         unplug a machine, plug it in again
