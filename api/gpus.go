@@ -135,7 +135,10 @@ func (k *knownCards) missing(host string, state *gpu.State, card *knownCard) car
 // nothing.
 func (r *cardRow) settle(closed string) {
 	word, why, _ := strings.Cut(closed, ": ")
-	r.Reason = why
+	r.Reason = closed
+	if word == cardUnknown || word == cardLost || word == cardBusy {
+		r.Reason = why
+	}
 	switch {
 	case word == cardUnknown || word == cardLost:
 		r.State = word
@@ -144,7 +147,7 @@ func (r *cardRow) settle(closed string) {
 	case word == cardBusy:
 		r.State = cardBusy
 	case closed != "":
-		r.State, r.Reason = cardUnknown, closed
+		r.State = cardUnknown
 	default:
 		r.State = cardFree
 	}

@@ -178,6 +178,8 @@ func TestStateOfACardIsWhatItsHostToldUnlessSomebodyHasIt(t *testing.T) {
 		{"lost: it is gone", true, cardLost, "it is gone"},
 		{"unknown: no answer: for long", false, cardUnknown, "no answer: for long"},
 		{"drained", false, cardUnknown, "drained"},
+		{"registered by host n2 too: a card is in one machine", false, cardUnknown, "registered by host n2 too: a card is in one machine"},
+		{"registered by host n2 too: a card is in one machine", true, cardHeld, "registered by host n2 too: a card is in one machine"},
 	} {
 		var r cardRow
 		if c.held {

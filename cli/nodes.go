@@ -161,7 +161,11 @@ func (n node) reason() string {
 	}
 	for _, card := range n.GPUs {
 		if card.Closed != "" {
-			reasons = append(reasons, "GPU "+firstOf(card.Index, card.UUID)+" "+card.Closed)
+			name := card.UUID // which says what it is
+			if card.Index != "" {
+				name = "GPU " + card.Index
+			}
+			reasons = append(reasons, name+" "+card.Closed)
 		}
 	}
 	return strings.Join(reasons, "; ")
