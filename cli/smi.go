@@ -118,7 +118,7 @@ func (a *app) writeCards(ctx context.Context, cluster *connection, w io.Writer, 
 			continue
 		}
 		rows = append(rows, c.row())
-		if (c.State == "unknown" || c.State == "lost") && !strings.Contains(t.columns, "Reason") {
+		if c.Reason != "" && !strings.Contains(t.columns, "Reason") {
 			t.columns += "\t{{.Reason}}"
 		}
 	}
