@@ -65,6 +65,7 @@ type agent struct {
 	mover     *image.Mover
 	node      *node.Node
 	api       *api.API
+	pieces    pieces
 	seeds     []string
 }
 
@@ -157,7 +158,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
 		return err
 	}
-	tcp, err := a.cfg.net.Listen(a.cfg.Listen)
+	tcp, err := gathering{a.cfg.net, &a.pieces}.Listen(a.cfg.Listen)
 	if err != nil {
 		return err
 	}

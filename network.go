@@ -110,11 +110,14 @@ func (a *agent) dial(ctx context.Context, proto, id string) (net.Conn, error) {
 	if !ok {
 		return nil, asDial(fmt.Errorf("the address of node %s is not known yet", id))
 	}
-	n := a.cfg.net
-	if proto == identity.ProtoRPC {
-		n = farewells{n}
+	if proto != identity.ProtoRPC {
+		return dialTLS(ctx, a.cfg.net, addr, a.id.Client(proto, id))
 	}
-	return dialTLS(ctx, n, addr, a.id.Client(proto, id))
+	c, err := dialTLS(ctx, gathering{farewells{a.cfg.net}, &a.pieces}, addr, a.id.Client(proto, id))
+	if err != nil {
+		return nil, err
+	}
+	return linked(c)
 }
 
 // farewells is a network on which a connection ends well only with TLS's own words
@@ -185,8 +188,9 @@ func (a *agent) peerTransport() *http.Transport {
 	}
 }
 
-// peerBuffer holds what a proxy passes on at once, in bytes, and so two records of TLS.
-const peerBuffer = 34 << 10
+// peerBuffer is what net/http gathers for a node, in bytes: two records of TLS, which
+// leave a large piece that follows to fill its own.
+const peerBuffer = 32 << 10
 
 // toNode sends requests to one node, whatever host they name.
 type toNode struct {
@@ -201,11 +205,8 @@ func (t toNode) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.transport.RoundTrip(out)
 }
 
-// rpcConn hides from net/http that the connection is TLS: the server would close
-// it for speaking a protocol that it does not know.
-type rpcConn struct{ *tls.Conn }
-
-// rpcListener hands out the connections of other nodes.
+// rpcListener hands out the connections of other nodes, as links: of a *tls.Conn
+// net/http would see that it speaks a protocol that it does not know, and close it.
 type rpcListener struct{ net.Listener }
 
 // Accept waits for the next.
@@ -214,19 +215,14 @@ func (l rpcListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	secure, ok := c.(*tls.Conn)
-	if !ok {
-		c.Close()
-		return nil, errors.New("accept from a node: not a TLS connection")
-	}
-	return rpcConn{secure}, nil
+	return linked(c)
 }
 
 // peerKey is the context key of the ID of the node that sent a request.
 type peerKey struct{}
 
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if secure, ok := c.(rpcConn); ok {
+	if secure, ok := c.(*link); ok {
 		state := secure.ConnectionState()
 		if id, ok := identity.PeerID(&state); ok {
 			return context.WithValue(ctx, peerKey{}, id)

@@ -90,7 +90,7 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger, lent *buffers)
 			r.SetURL(&url.URL{Scheme: "http", Host: "ddocker"})
 			r.Out.Host = "ddocker"
 			if bulky(r.Out.URL.Path) {
-				r.Out.Body = inBulk(r.Out.Body)
+				r.Out.Body = inBulk(r.Out.Body, lent)
 			}
 		},
 		ModifyResponse: func(r *http.Response) error {
@@ -103,8 +103,11 @@ func forward(to http.RoundTripper, whom string, log *slog.Logger, lent *buffers)
 			if s, ok := r.Request.Context().Value(streamKey{}).(*stream); ok {
 				s.watch(r)
 			}
+			if way, ok := r.Body.(io.ReadWriteCloser); ok && r.StatusCode == http.StatusSwitchingProtocols {
+				r.Body = flowing{way, lent}
+			}
 			if bulky(r.Request.URL.Path) {
-				r.Body = inBulk(r.Body)
+				r.Body = inBulk(r.Body, lent)
 			}
 			return nil
 		},

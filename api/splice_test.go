@@ -2,11 +2,8 @@ package api
 
 import (
 	"encoding/json"
-	"io"
 	"reflect"
-	"strings"
 	"testing"
-	"testing/iotest"
 )
 
 func TestRowsAreTakenApartAsTheyWereWritten(t *testing.T) {
@@ -74,21 +71,5 @@ func TestLabelsGetTheHostOnce(t *testing.T) {
 		if got := string(labelled([]byte(labels), "h1")); got != want {
 			t.Errorf("%s becomes %s", labels, got)
 		}
-	}
-}
-
-func TestBulkIsWholeWhateverPiecesItComesIn(t *testing.T) {
-	text := strings.Repeat("0123456789", 20000)
-	for name, from := range map[string]io.Reader{
-		"bytes": iotest.OneByteReader(strings.NewReader(text)), "end with the last": iotest.DataErrReader(strings.NewReader(text)),
-	} {
-		got, err := io.ReadAll(inBulk(io.NopCloser(from)))
-		if err != nil || string(got) != text {
-			t.Errorf("%s: %d bytes, %v", name, len(got), err)
-		}
-	}
-	broken := inBulk(io.NopCloser(io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF))))
-	if got, err := io.ReadAll(broken); err != io.ErrUnexpectedEOF || string(got) != "half" {
-		t.Errorf("what breaks off ends with %q, %v", got, err)
 	}
 }
