@@ -11,7 +11,8 @@ import (
 // createOptions are the flags of create. What a flag leaves open is asked.
 type createOptions struct {
 	serviceType, ports, image, name string
-	cpus, memory, gpus              string
+	cpus, memory                    string
+	gpus                            gpuRequests
 	env, volumes, command           []string
 }
 
@@ -47,7 +48,7 @@ func newCreate(a *app) *cobra.Command {
 	f.StringVar(&o.name, "name", "", "Container name")
 	f.StringVar(&o.cpus, "cpus", "", "Number of CPUs, instead of a type")
 	f.StringVarP(&o.memory, "memory", "m", "", "Memory limit such as 64g, instead of a type")
-	f.StringVar(&o.gpus, "gpus", "", gpusUsage)
+	f.Var(&o.gpus, "gpus", gpusUsage)
 	f.StringArrayVarP(&o.env, "env", "e", nil, "Set environment variables")
 	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Bind mount a volume")
 	c.RegisterFlagCompletionFunc("type", a.completeNames(0, typeNames))

@@ -92,15 +92,8 @@ func (o *createOptions) resources() (container.Resources, error) {
 		}
 		r.Memory = bytes
 	}
-	if o.gpus == "" {
-		return r, nil
-	}
-	requests, err := parseGPUs(o.gpus)
-	if err != nil {
-		return r, fmt.Errorf("invalid --gpus %q: %w", o.gpus, err)
-	}
-	for i := range requests {
-		if one := &requests[i]; one.count != 0 || len(one.devices) > 0 {
+	for i := range o.gpus {
+		if one := &o.gpus[i]; one.count != 0 || len(one.devices) > 0 {
 			r.DeviceRequests = append(r.DeviceRequests, one.device())
 		}
 	}

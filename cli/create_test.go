@@ -151,7 +151,7 @@ func TestCreateRefusesWithOneSentence(t *testing.T) {
 		{append([]string{"--type", "4"}, rest...), "", "Error: there is no type number 4: the types are 0 to 3, 12 CPUS"},
 		{append([]string{"--cpus", "-1"}, rest...), "", `Error: invalid --cpus "-1"`},
 		{append([]string{"--memory", "lots"}, rest...), "", `Error: invalid --memory "lots"`},
-		{append([]string{"--gpus", "few"}, rest...), "", `Error: invalid --gpus "few": invalid count (few): value must be either "all" or an integer`},
+		{append([]string{"--gpus", "few"}, rest...), "", `Error: invalid argument "few" for "--gpus" flag: invalid count (few): value must be either "all" or an integer`},
 		{[]string{"--ports", "70000"}, "", `Error: invalid --ports: "70000" is not a number from 0 to 1000`},
 		{nil, "9\n", `Error: "9" is not a number from 0 to 3`},
 		{nil, "0\nmany\n", `Error: "many" is not a number from 0 to 1000`},

@@ -45,7 +45,9 @@ func parseGPUs(text string) ([]gpuRequest, error) {
 	seen := map[string]bool{}
 	var bare []string
 	for _, field := range fields {
-		field = strings.TrimSpace(field)
+		if field = strings.TrimSpace(field); field == "" {
+			return nil, errors.New("one of its parts is empty")
+		}
 		key, value, ok := strings.Cut(field, "=")
 		if !ok {
 			bare = append(bare, field)
@@ -195,6 +197,21 @@ func (r *gpuRequest) device() container.DeviceRequest {
 	}
 	return request
 }
+
+// gpuRequests is --gpus of a command of this program.
+type gpuRequests []gpuRequest
+
+// Set takes the place of what was set before.
+func (r *gpuRequests) Set(text string) (err error) {
+	*r, err = parseGPUs(text)
+	return err
+}
+
+// String is empty: there is no default.
+func (r *gpuRequests) String() string { return "" }
+
+// Type is what help calls the value.
+func (r *gpuRequests) Type() string { return "gpu-request" }
 
 // gpuFlag is docker's --gpus with this program's forms besides.
 type gpuFlag struct{ pflag.Value }

@@ -117,6 +117,11 @@ func TestCreateAndDockersRunAskForTheSameGPUs(t *testing.T) {
 
 func TestRunRefusesWrongGPUsAndExplainsTheRightOnes(t *testing.T) {
 	g := newAgent(t)
+	for _, empty := range []string{"", ",", "1,", "2:A100,,1:H100"} {
+		for _, command := range []string{"run", "create"} {
+			g.runs(t, "", command, "--gpus", empty, "busybox").wants(t, 125, "", ` for "--gpus" flag: `)
+		}
+	}
 	g.runs(t, "", "run", "--gpus", "1,mem>=lots", "busybox").wants(t, 125, "", `Error: invalid argument "1,mem>=lots" for "--gpus" flag: invalid memory (lots): write a size`)
 	for _, command := range [][]string{{"run"}, {"create"}, {"container", "run"}} {
 		if r := g.runs(t, "", append(command, "--help")...); r.code != 0 || !strings.Contains(strings.Join(strings.Fields(r.stdout), " "), "N:MODEL or 'MODEL,MODEL'") {

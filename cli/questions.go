@@ -30,7 +30,7 @@ func (a *app) completeOptions(ctx context.Context, cluster *connection, o *creat
 }
 
 func askType(ctx context.Context, cluster *connection, o *createOptions, p *prompt) error {
-	if o.cpus != "" || o.memory != "" || o.gpus != "" {
+	if o.cpus != "" || o.memory != "" || len(o.gpus) > 0 {
 		return nil
 	}
 	chosen, err := strconv.Atoi(o.serviceType)
