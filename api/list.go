@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 	"ddocker/sched"
 )
 
@@ -189,7 +190,12 @@ func present(r []byte, on host, known *holdings, held map[string]*sched.Grant) c
 		out.add(parts[0], []byte{':'}, parts[1])
 	}
 	var x extra
-	if p := known.placed[done.id]; p != nil {
+	p := known.placed[done.id]
+	if p == nil {
+		// A replica may hear some milliseconds late that the container is there.
+		p = known.placed[label(labels, engine.LabelPlacement)]
+	}
+	if p != nil {
 		done.stamp = p.Created.UnixNano()
 		x = known.placement(p)
 	} else if g := held[done.id]; g != nil {
@@ -203,6 +209,16 @@ func present(r []byte, on host, known *holdings, held map[string]*sched.Grant) c
 	out.WriteByte('}')
 	done.data = out.Bytes()
 	return done
+}
+
+// label returns one of the labels, "" where there is none of that name.
+func label(labels []byte, name string) (value string) {
+	for parts := members(labels); len(parts) > 1; parts = parts[2:] {
+		if string(parts[0]) == `"`+name+`"` {
+			json.Unmarshal(parts[1], &value)
+		}
+	}
+	return value
 }
 
 // labelled returns the labels with the one that names the host.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -228,3 +229,15 @@ func (b *broken) Read(p []byte) (int, error) {
 }
 
 func (b *broken) Close() error { return b.close() }
+
+// A replica hears of the container some milliseconds after whoever made it.
+func TestRowOfAnUnconfirmedContainerSaysWhatItHolds(t *testing.T) {
+	known := &holdings{placed: map[string]*ledger.Placement{"p1": {ID: "p1", Owner: "alice", Grant: sched.Grant{Memory: 64 << 20}}}}
+	for labels, want := range map[string]string{`"ddocker.placement":"p1"`: "64m mem", `"ddocker.placement":"p2"`: "", `"other":"p1"`: ""} {
+		r := present([]byte(`{"Id":"c1","Labels":{"a":"b",`+labels+`}}`), host{name: "n1"}, known, nil)
+		var row listed
+		if err := json.Unmarshal(r.data, &row); err != nil || row.Ddocker.Type != want {
+			t.Errorf("%s: %s, %v", labels, r.data, err)
+		}
+	}
+}
