@@ -39,6 +39,8 @@ type Card struct {
 	Model string `json:"model"`
 	// Profile is that of a MIG device, such as "3g.40gb"; empty: a whole GPU.
 	Profile string `json:"profile,omitempty"`
+	// Of is the UUID of the GPU that a MIG device is cut from; empty: a whole GPU.
+	Of string `json:"of,omitempty"`
 	// Bus is the PCI address, "00000000:3B:00.0"; NUMA the node that it hangs on,
 	// Unread where that is not told.
 	Bus  string `json:"bus,omitempty"`

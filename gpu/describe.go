@@ -26,7 +26,7 @@ func (d *driver) describe(devices []device, n int) {
 		if ret != nvml.SUCCESS {
 			continue
 		}
-		card := Card{UUID: v.uuid, Index: v.index, Model: model, NUMA: Unread}
+		card := Card{UUID: v.uuid, Index: v.index, Model: model, Of: v.of, NUMA: Unread}
 		whole := v.Device
 		if v.whole != nil {
 			whole = v.whole

@@ -33,7 +33,8 @@ type device struct {
 	nvml.Device
 	// whole is the GPU that a MIG device is a part of; nil: it is one itself.
 	whole nvml.Device
-	gpu   int // the GPU's number
+	of    string // and its UUID
+	gpu   int    // the GPU's number
 	uuid  string
 	index string
 }
@@ -146,20 +147,22 @@ func (d *driver) open(i int) ([]device, error) {
 		mode, _, ret := whole.GetMigMode()
 		return mode, ret
 	})
-	if gone(ret) {
-		return nil, ret
+	switch ret {
+	case nvml.SUCCESS, nvml.ERROR_NOT_SUPPORTED, nvml.ERROR_FUNCTION_NOT_FOUND:
+	default: // it may be cut, and is no card then
+		return nil, fmt.Errorf("read MIG mode: %w", ret)
+	}
+	uuid, unread := ask(d, "nvmlDeviceGetUUID", index, whole.GetUUID)
+	if unread != nvml.SUCCESS {
+		return nil, fmt.Errorf("read UUID: %w", unread)
 	}
 	if ret == nvml.SUCCESS && mode == nvml.DEVICE_MIG_ENABLE {
-		return d.openParts(whole, i)
-	}
-	uuid, ret := ask(d, "nvmlDeviceGetUUID", index, whole.GetUUID)
-	if ret != nvml.SUCCESS {
-		return nil, fmt.Errorf("read UUID: %w", ret)
+		return d.openParts(whole, uuid, i)
 	}
 	return []device{{Device: whole, gpu: i, uuid: uuid, index: index}}, nil
 }
 
-func (d *driver) openParts(whole nvml.Device, i int) (parts []device, err error) {
+func (d *driver) openParts(whole nvml.Device, of string, i int) (parts []device, err error) {
 	index := strconv.Itoa(i)
 	most, ret := ask(d, "nvmlDeviceGetMaxMigDeviceCount", index, whole.GetMaxMigDeviceCount)
 	if ret != nvml.SUCCESS {
@@ -180,7 +183,7 @@ func (d *driver) openParts(whole nvml.Device, i int) (parts []device, err error)
 			err = cmp.Or(err, fmt.Errorf("read UUID of MIG device %d: %w", j, ret))
 			continue
 		}
-		parts = append(parts, device{Device: part, whole: whole, gpu: i, uuid: uuid, index: at})
+		parts = append(parts, device{Device: part, whole: whole, of: of, gpu: i, uuid: uuid, index: at})
 	}
 	return parts, err
 }

@@ -109,17 +109,30 @@ func TestMIGDevicesAreCardsAndTheirGPUIsNone(t *testing.T) {
 	}
 	want := []Card{
 		{
-			UUID: "MIG-1", Index: "1:0", Model: "NVIDIA TITAN Xp MIG 3g.6gb", Profile: "3g.6gb", Bus: busAt(2), NUMA: Unread, Far: []int{Bridge, Self, Self},
+			UUID: "MIG-1", Index: "1:0", Model: "NVIDIA TITAN Xp MIG 3g.6gb", Profile: "3g.6gb", Of: "GPU-b", Bus: busAt(2), NUMA: Unread, Far: []int{Bridge, Self, Self},
 			Memory: 1500 << 20, Used: 7 << 20, Utilization: Unread, Temperature: 70, Power: Unread,
 			Processes: []Process{{PID: 9, User: "root", Command: "python", Memory: 1 << 20}},
 		},
 		{
-			UUID: "MIG-2", Index: "1:2", Model: "NVIDIA TITAN Xp MIG 1g.2gb", Profile: "1g.2gb", Bus: busAt(2), NUMA: Unread, Far: []int{Bridge, Self, Self},
+			UUID: "MIG-2", Index: "1:2", Model: "NVIDIA TITAN Xp MIG 1g.2gb", Profile: "1g.2gb", Of: "GPU-b", Bus: busAt(2), NUMA: Unread, Far: []int{Bridge, Self, Self},
 			Memory: 1500 << 20, Utilization: Unread, Temperature: 70, Power: Unread,
 		},
 	}
 	if !reflect.DeepEqual(r.Cards[1:], want) {
 		t.Errorf("found\n%+v, want\n%+v", r.Cards[1:], want)
+	}
+}
+
+// A GPU of which nobody can say whether it is cut is not shown as one card.
+func TestAGPUWhoseMIGModeCannotBeReadIsLeftOut(t *testing.T) {
+	for _, fails := range []nvml.Return{nvml.ERROR_TIMEOUT, nvml.ERROR_UNKNOWN, nvml.ERROR_NO_PERMISSION, nvml.ERROR_GPU_IS_LOST} {
+		whole := titan("GPU-b", 2, nvml.SUCCESS)
+		cut(whole, map[int]nvml.Device{0: part("MIG-1", "TITAN MIG 1g.5gb", 0)})
+		whole.GetMigModeFunc = func() (int, int, nvml.Return) { return 0, 0, fails }
+		r := look(t, host(titan("GPU-a", 1, nvml.SUCCESS), whole), "", "")
+		if len(r.Cards) != 1 || r.Cards[0].UUID != "GPU-a" || !strings.HasPrefix(r.Error, "card 1: read MIG mode: ") {
+			t.Errorf("%v: found %+v", fails, r)
+		}
 	}
 }
 
