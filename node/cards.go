@@ -303,7 +303,7 @@ func (n *Node) cardsOf(known []sched.Card, t sched.Topology) []sched.Card {
 		case time.Since(since) >= lostFor && !held[c.UUID]:
 			continue
 		}
-		out = append(out, sched.Card{UUID: c.UUID, Model: c.Model, Profile: c.Profile, Memory: c.Memory})
+		out = append(out, sched.Card{UUID: c.UUID, Model: c.Model, Profile: c.Profile, Of: c.Of, Memory: c.Memory})
 	}
 	for i := range out { // what the driver does not show is near to nothing
 		for out[i].Far != nil && len(out[i].Far) < len(out) {
@@ -333,7 +333,7 @@ func cards(list []gpu.Card, t sched.Topology, wanted func(*gpu.Card) bool) (out 
 		if !wanted(c) {
 			continue
 		}
-		s := sched.Card{UUID: c.UUID, Index: c.Index, Model: c.Model, Profile: c.Profile, Memory: c.Memory}
+		s := sched.Card{UUID: c.UUID, Index: c.Index, Model: c.Model, Profile: c.Profile, Of: c.Of, Memory: c.Memory}
 		for j, distance := range c.Far {
 			if j < len(list) && wanted(&list[j]) {
 				s.Far = append(s.Far, distance)

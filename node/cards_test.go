@@ -311,7 +311,7 @@ func TestContainersHoldWhatTheyWereGivenWhateverRestarts(t *testing.T) {
 }
 
 func TestWhatDockerLetsPeopleWriteOfGPUsMeansCards(t *testing.T) {
-	cards := []sched.Card{{UUID: "GPU-0a1", Index: "1"}, {UUID: "GPU-0b2", Index: "0"}, {UUID: "MIG-c", Index: "2:0"}, {UUID: "MIG-d", Index: "2:1"}, {UUID: "GPU-lost"}}
+	cards := []sched.Card{{UUID: "GPU-0a1", Index: "1"}, {UUID: "GPU-0b2", Index: "0"}, {UUID: "MIG-c", Index: "2:0", Of: "GPU-cut"}, {UUID: "MIG-d", Index: "2:1", Of: "GPU-cut"}, {UUID: "GPU-lost"}}
 	for asked, want := range map[string]string{
 		"":        "",
 		"all":     "GPU-0a1 GPU-0b2 MIG-c MIG-d GPU-lost",
@@ -323,12 +323,44 @@ func TestWhatDockerLetsPeopleWriteOfGPUsMeansCards(t *testing.T) {
 		"gpu-0A":  "GPU-0a1",
 		"GPU-":    "",
 		"7":       "",
+		"GPU-cut": "MIG-c MIG-d",
 		"0,1":     "GPU-0a1 GPU-0b2",
 	} {
 		if got := strings.Join(uuids(strings.Split(asked, ","), cards), " "); got != want {
 			t.Errorf("%q means %q, want %q", asked, got, want)
 		}
 	}
+}
+
+// The driver shows a GPU or its MIG devices, and the ledger knows those that are held.
+func TestAGPUIsOneThingHoweverItIsCut(t *testing.T) {
+	withCards(t, func(h *host) {
+		why := func(want ...string) {
+			h.w.Helper()
+			time.Sleep(3 * time.Minute)
+			var got []string
+			h.w.log.Replica().View(func(l *ledger.Ledger) {
+				for _, c := range l.Host(h.id).Cards {
+					got = append(got, c.UUID+": "+c.Closed)
+				}
+			})
+			wantList(t, "cards", got, want...)
+		}
+		part := func(i int) gpu.Card {
+			return gpu.Card{UUID: fmt.Sprint("MIG-", i), Index: fmt.Sprint("0:", i), Of: "GPU-a", Model: "A100 MIG 3g.40gb", Profile: "3g.40gb", NUMA: gpu.Unread}
+		}
+		_, web := h.create("web", gpus(1))
+		h.machine.Plug(part(0), part(1))
+		why("MIG-0: held by web as a whole", "MIG-1: held by web as a whole", "GPU-a: lost: the driver does not show it")
+		if err := h.docker.Remove(h.w.Context(), web, true, true); err != nil {
+			t.Fatal(err)
+		}
+		why("MIG-0: ", "MIG-1: ")
+		h.twin.SetGPUs("MIG-0", "MIG-1")
+		h.create("part", sched.Request{GPUs: []sched.GPUWish{{Profile: "3g.40gb"}}})
+		h.plug("GPU-a")
+		why("GPU-a: parts of it are held by part", "MIG-0: lost: the driver does not show it")
+	}, "GPU-a")
 }
 
 func TestOutsidersHoldTheCardsThatTheyName(t *testing.T) {

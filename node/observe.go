@@ -261,6 +261,7 @@ func equal[T any](a, b T) bool {
 // not: it may be started again at any time.
 func outsider(c *engine.Container, cards []sched.Card) ledger.Outsider {
 	g := sched.Grant{Cores: sched.CPUs(c.Cores...), Memory: c.Memory, GPUs: uuids(c.GPUs, cards)}
+	g.Of = sched.CutFrom(cards, g.GPUs)
 	if g.Shares() {
 		g.MilliCPU = c.NanoCPUs / 1e6
 	}
@@ -273,7 +274,7 @@ func outsider(c *engine.Container, cards []sched.Card) ledger.Outsider {
 
 // uuids turns what Docker and NVIDIA's toolkit let people write of GPUs, indices,
 // beginnings of UUIDs and "all" included, into the UUIDs of this host's cards. The index
-// of a GPU means all its MIG devices, too.
+// or UUID of a GPU means all its MIG devices, too.
 func uuids(asked []string, cards []sched.Card) []string {
 	var out []string
 	for _, c := range cards {
@@ -287,8 +288,10 @@ func uuids(asked []string, cards []sched.Card) []string {
 func means(asked string, c *sched.Card) bool {
 	const kind = len("GPU-") // or "MIG-"
 	whole, _, _ := strings.Cut(c.Index, ":")
-	return asked == "all" || asked != "" && (asked == c.Index || asked == whole) ||
-		len(asked) > kind && len(asked) <= len(c.UUID) && strings.EqualFold(asked, c.UUID[:len(asked)])
+	begins := func(uuid string) bool {
+		return len(asked) > kind && len(asked) <= len(uuid) && strings.EqualFold(asked, uuid[:len(asked)])
+	}
+	return asked == "all" || asked != "" && (asked == c.Index || asked == whole) || begins(c.UUID) || begins(c.Of)
 }
 
 // outsidePorts returns the ports that processes listen on and that belong to no

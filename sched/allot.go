@@ -21,6 +21,7 @@ func Allot(h *Host, r *Request, first uint16, next func(proto string, from int) 
 	if g.Cores, g.GPUs = allotDevices(h, r); g.Shares() {
 		g.MilliCPU = r.MilliCPU
 	}
+	g.Of = CutFrom(h.Cards, g.GPUs)
 	var ok bool
 	if g.Ports, ok = allotPorts(h, r, first, next); !ok {
 		return nil, Lack{Host: h.Name, Kind: NoPort, What: "port from " + portWords(first, "") + " up"}, false
@@ -28,8 +29,6 @@ func Allot(h *Host, r *Request, first uint16, next func(proto string, from int) 
 	return g, Lack{}, true
 }
 
-// allotDevices chooses cores and cards together: the cards decide in which NUMA node
-// the cores are, and where that is the same to them, the cores.
 // allotDevices chooses cores and cards together: the cards decide in which NUMA node
 // the cores are pinned, and where that is the same to them, the cores.
 func allotDevices(h *Host, r *Request) (cores CPUSet, gpus []string) {

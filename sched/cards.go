@@ -12,6 +12,18 @@ const shownReasons = 2
 // free says whether the card may be granted.
 func (h *Host) free(c *Card) bool { return c.Closed == "" && !h.Held.gpus[c.UUID] }
 
+// CutFrom returns the UUIDs of the GPUs that those of the cards are cut from which have
+// the given UUIDs.
+func CutFrom(cards []Card, uuids []string) (of []string) {
+	for i := range cards {
+		c := &cards[i]
+		if c.Of != "" && slices.Contains(uuids, c.UUID) && !slices.Contains(of, c.Of) {
+			of = append(of, c.Of)
+		}
+	}
+	return of
+}
+
 // FreeGPUs returns how many cards of the model are free; "" counts every model.
 func (h *Host) FreeGPUs(model string) int {
 	n := 0

@@ -35,6 +35,9 @@ type Card struct {
 	Model string
 	// Profile is that of a MIG device, such as "3g.40gb"; empty: a whole GPU.
 	Profile string `json:",omitempty"`
+	// Of is the UUID of the GPU that a MIG device is cut from. The two are never held at
+	// once, but by one container.
+	Of string `json:",omitempty"`
 	// Memory is in bytes.
 	Memory int64 `json:",omitempty"`
 	// Near are the cores of its NUMA node; empty: it is not told.
@@ -92,7 +95,10 @@ type Grant struct {
 	// Memory is a limit in bytes; 0: none.
 	Memory int64 `json:",omitempty"`
 	// GPUs are UUIDs.
-	GPUs  []string  `json:",omitempty"`
+	GPUs []string `json:",omitempty"`
+	// Of are the UUIDs of the GPUs that those of them which are MIG devices are cut from:
+	// it is known still when the driver shows the devices no more.
+	Of    []string  `json:",omitempty"`
 	Ports []Binding `json:",omitempty"`
 }
 

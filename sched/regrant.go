@@ -2,8 +2,8 @@ package sched
 
 // Regrant works out what a container holds when it is to have the CPU and memory of
 // the request from now on, on a host that counts nothing of what it held. Of pinned
-// cores it keeps those that it has, as many as it may, and gets others near them; cores, if there are any, are
-// those that it is to have. Cards and ports stay. It fails as Fit fails.
+// cores it keeps those that it has, as many as it may, and gets others near them;
+// cores, if there are any, are those that it is to have. Cards and ports stay. It fails as Fit fails.
 func Regrant(h *Host, held *Grant, r *Request, cores CPUSet) (*Grant, Lack, bool) {
 	want := Request{MilliCPU: r.MilliCPU, Cores: r.Cores, Memory: r.Memory}
 	if cores.Count() > 0 {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"ddocker/sched"
+
+	"pgregory.net/rapid"
 )
 
 // What a node registered stands in snapshots that are being written.
@@ -82,4 +84,54 @@ func TestOnlyCardsOfTwoClaimantsTouchOtherHosts(t *testing.T) {
 	if before := saved(t, l); !bytes.Equal(saved(t, restored(t, l)), before) {
 		t.Error("the restored one differs")
 	}
+}
+
+// GPUs are cut into MIG devices and made whole again, move between two hosts, and are
+// held by whoever may have them.
+func TestAGPUAndItsPartsAreNeverHeldByTwoAfterAnyHistory(tb *testing.T) {
+	uuids := []string{"a", "a.0", "a.1", "b", "b.0"}
+	rapid.Check(tb, func(t *rapid.T) {
+		r := &replicas{a: twoHosts(tb), b: twoHosts(tb), at: start()}
+		t.Repeat(map[string]func(*rapid.T){
+			"register": func(t *rapid.T) {
+				node := rapid.SampledFrom([]string{"n1", "n1", "n1", "n2"}).Draw(t, "node")
+				again := r.a.Node(node).Register
+				again.Capacity.Cards = nil
+				for _, uuid := range uuids {
+					if rapid.Bool().Draw(t, uuid) {
+						again.Capacity.Cards = append(again.Capacity.Cards, sched.Card{UUID: uuid, Of: wholeOf(uuid)})
+					}
+				}
+				r.command(t, Command{Register: &again})
+			},
+			"reserve": func(t *rapid.T) {
+				id := pool(t, "placement", "p", 9)
+				wishes := rapid.SliceOfNDistinct(rapid.SampledFrom(uuids), 1, 2, rapid.ID).Draw(t, "cards")
+				c := Reserve{Placement: id, Name: id, Candidates: []string{"n1", "n2"}}
+				for _, uuid := range wishes {
+					c.Request.GPUs = append(c.Request.GPUs, sched.GPUWish{UUID: uuid})
+				}
+				if c.Request.AllGPUs = rapid.IntRange(0, 9).Draw(t, "all") == 0; c.Request.AllGPUs {
+					c.Request.GPUs = nil
+				}
+				r.command(t, Command{Reserve: &c})
+			},
+			"release": func(t *rapid.T) {
+				r.command(t, Command{Release: &Release{Placement: pool(t, "placement", "p", 9)}})
+			},
+			"outsider": func(t *rapid.T) {
+				o := Observe{Node: "n1"}
+				if rapid.Bool().Draw(t, "there") {
+					g := sched.Grant{GPUs: []string{rapid.SampledFrom(uuids).Draw(t, "card")}}
+					if whole := wholeOf(g.GPUs[0]); whole != "" {
+						g.Of = []string{whole}
+					}
+					o.Containers = []Outsider{{ID: "o", Name: "train", Grant: g}}
+				}
+				r.command(t, Command{Observe: &o})
+			},
+			"restore": r.restore,
+			"":        r.agree,
+		})
+	})
 }

@@ -159,12 +159,12 @@ func drawRegister(t *rapid.T) Command {
 
 // drawCards draws cards of the node's own, and some that go from node to node.
 func drawCards(t *rapid.T, node string) (cards []sched.Card) {
-	for i, uuid := range []string{node + "a", node + "b", node + "q", "s1", "s2"} {
+	for i, uuid := range []string{node + "a", node + "b", node + "b.0", "s1", "s2", "s1.0", "s1.1"} {
 		if least := map[bool]int{true: 2, false: 1}[i < 3]; rapid.IntRange(0, 3).Draw(t, uuid) > least {
 			continue
 		}
 		c := sched.Card{UUID: uuid, Index: fmt.Sprint(i), Model: "NVIDIA TITAN Xp", Memory: 12, Near: sched.CPUs(i), Far: []int{0, 1, 4, 6, i}}
-		if i == 2 {
+		if c.Of = wholeOf(uuid); c.Of != "" {
 			c.Model, c.Profile, c.Memory = "NVIDIA A100-SXM4-80GB MIG 3g.40gb", "3g.40gb", 40
 		}
 		cards = append(cards, c)
@@ -174,7 +174,7 @@ func drawCards(t *rapid.T, node string) (cards []sched.Card) {
 
 // drawUUID draws one of the cards that there are.
 func drawUUID(t *rapid.T) string {
-	return rapid.SampledFrom([]string{"s1", "s2", "s1", "s2", "n1a", "n2a", "n3q"}).Draw(t, "UUID")
+	return rapid.SampledFrom([]string{"s1", "s2", "s1", "s2", "n1a", "n2b", "n3b.0", "s1.0"}).Draw(t, "UUID")
 }
 
 func drawObserve(t *rapid.T) Command {
@@ -185,7 +185,9 @@ func drawObserve(t *rapid.T) Command {
 			Ports: []sched.Binding{{Host: rapid.Uint16Range(25000, 25005).Draw(t, "port"), Proto: "tcp"}},
 		}
 		if rapid.IntRange(0, 3).Draw(t, "with a card") == 0 {
-			g.GPUs = []string{drawUUID(t)}
+			if g.GPUs = []string{drawUUID(t)}; wholeOf(g.GPUs[0]) != "" {
+				g.Of = []string{wholeOf(g.GPUs[0])}
+			}
 		}
 		o.Containers = append(o.Containers, Outsider{ID: pool(t, "container", "c", 9), Name: pool(t, "name", "web", 6), Grant: g})
 	}
@@ -207,7 +209,7 @@ func drawReserve(t *rapid.T) Command {
 		MilliCPU: rapid.SampledFrom([]int64{0, 300, 1000, 2000, -1000}).Draw(t, "cpu"),
 		Cores:    drawCores(t),
 		Memory:   rapid.Int64Range(-1, 12).Draw(t, "memory"),
-		GPUs:     rapid.SliceOfN(rapid.SampledFrom([]sched.GPUWish{{}, {}, {Model: "titan xp"}, {UUID: "s1"}, {UUID: "n1a"}, {Index: "3"}, {Memory: 20}, {Memory: 12}, {Profile: "3g.40gb"}, {Memory: -1}}), 0, 2).Draw(t, "gpus"),
+		GPUs:     rapid.SliceOfN(rapid.SampledFrom([]sched.GPUWish{{}, {}, {Model: "titan xp"}, {UUID: "s1"}, {UUID: "n1a"}, {UUID: "s1.0"}, {Index: "3"}, {Memory: 20}, {Memory: 12}, {Profile: "3g.40gb"}, {Memory: -1}}), 0, 2).Draw(t, "gpus"),
 		AllGPUs:  rapid.IntRange(0, 9).Draw(t, "all") == 0,
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "ports") {

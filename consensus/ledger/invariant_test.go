@@ -25,14 +25,14 @@ type holdings map[string]string
 func heldOf(l *Ledger) holdings {
 	held := holdings{}
 	for _, p := range l.placements {
-		for _, thing := range things(p.Node, &p.Grant) {
+		for _, thing := range append(things(p.Node, &p.Grant), parts(&p.Grant)...) {
 			held[thing] = p.ID
 		}
 		held["name "+p.Name] = p.ID
 	}
 	for _, n := range l.nodes {
 		for _, o := range n.Observed.Containers {
-			for _, thing := range things(n.Node, &o.Grant) {
+			for _, thing := range append(things(n.Node, &o.Grant), parts(&o.Grant)...) {
 				held[thing] = o.ID
 			}
 			held["name "+o.Name] = o.ID
@@ -60,6 +60,26 @@ func things(node string, g *sched.Grant) []string {
 	return list
 }
 
+// wholeOf is the GPU that a card is cut from: in histories "s1.0" is a MIG device of
+// "s1". It is empty for a whole one.
+func wholeOf(uuid string) string {
+	whole, _, part := strings.Cut(uuid, ".")
+	if !part {
+		return ""
+	}
+	return whole
+}
+
+// parts names the GPUs of which the grant has MIG devices.
+func parts(g *sched.Grant) (list []string) {
+	for _, uuid := range g.GPUs {
+		if whole := wholeOf(uuid); whole != "" {
+			list = append(list, "parts of GPU "+whole)
+		}
+	}
+	return list
+}
+
 // free fails where the new placement has what somebody held, or a port of the
 // cluster's choice that somebody held on any node.
 func (held holdings) free(t fataler, p *Placement) {
@@ -67,6 +87,13 @@ func (held holdings) free(t fataler, p *Placement) {
 	for _, thing := range append(things(p.Node, &p.Grant), "name "+p.Name) {
 		if by, ok := held[thing]; ok && by != p.Replaces {
 			t.Fatalf("%s got %s, which %s holds", p.ID, thing, by)
+		}
+	}
+	for _, uuid := range p.Grant.GPUs {
+		for _, thing := range []string{"GPU " + wholeOf(uuid), "parts of GPU " + uuid} {
+			if by, ok := held[thing]; ok && by != p.Replaces {
+				t.Fatalf("%s got GPU %s, and %s holds %s", p.ID, uuid, by, thing)
+			}
 		}
 	}
 	for i, wish := range p.Request.Ports {
@@ -90,6 +117,11 @@ func consistent(t fataler, l *Ledger) {
 				t.Fatalf("%s and %s both hold %s", other, p.ID, thing)
 			}
 			holder[thing] = p.ID
+		}
+		for _, whole := range p.Grant.Of {
+			if slices.Contains(p.Grant.GPUs, whole) {
+				t.Fatalf("%s holds GPU %s and a part of it", p.ID, whole)
+			}
 		}
 		names[p.Name] = p.ID
 		if l.nodes[p.Node].held[p.ID] != p {
@@ -157,18 +189,40 @@ func staked(t fataler, l *Ledger) {
 			told := n.Capacity.Cards[i]
 			closed := slices.ContainsFunc(n.Observed.Cards, func(s ClosedCard) bool { return s.UUID == c.UUID })
 			for _, other := range l.nodes {
-				if other != n && slices.Contains(stakesOf(other), c.UUID) {
+				if other != n && (slices.Contains(stakesOf(other), c.UUID) || c.Of != "" && slices.Contains(stakesOf(other), c.Of)) {
 					closed = true
 				}
 			}
+			closed = closed || cut(n, i)
 			if closed != (c.Closed != "") || told.Closed != "" || told.UUID != c.UUID || told.Model != c.Model {
 				t.Fatalf("%s: card %+v of the registered %+v is open or closed against what is known", n.Name, c, told)
 			}
-			if c.Closed != l.closed(n, c.UUID) {
-				t.Fatalf("%s: card %s is closed for %q, and %q would be right", n.Name, c.UUID, c.Closed, l.closed(n, c.UUID))
+			if why := l.closed(n, holdersOn(n), i); c.Closed != why {
+				t.Fatalf("%s: card %s is closed for %q, and %q would be right", n.Name, c.UUID, c.Closed, why)
 			}
 		}
 	}
+}
+
+// cut says whether the card of the node is a part of one that is held there, or a whole
+// of which a part is held or registered.
+func cut(n *Node, i int) bool {
+	c := n.Capacity.Cards[i]
+	grants := []sched.Grant{}
+	for _, p := range n.held {
+		grants = append(grants, p.Grant)
+	}
+	for _, o := range n.Observed.Containers {
+		grants = append(grants, o.Grant)
+	}
+	for j, d := range n.Capacity.Cards {
+		if d.Of == c.UUID && c.UUID != "" || d.UUID == c.UUID && j != i {
+			return true
+		}
+	}
+	return slices.ContainsFunc(grants, func(g sched.Grant) bool {
+		return slices.Contains(g.Of, c.UUID) || c.Of != "" && slices.Contains(g.GPUs, c.Of)
+	})
 }
 
 // describe says everything that is summed up as held on a node.

@@ -140,7 +140,6 @@ func TestCommandsThatMakeNoSenseAreRefusedAndChangeNothing(t *testing.T) {
 		"no verb":             {},
 		"no node ID":          {Register: &Register{Name: "x"}},
 		"no node name":        {Register: &Register{Node: "x"}},
-		"one card twice":      {Register: &Register{Node: "x", Name: "x", Capacity: Capacity{Cards: []sched.Card{{UUID: "a"}, {UUID: "a"}}}}},
 		"no placement ID":     place("", "a", sched.Request{}),
 		"no container name":   place("p2", "", sched.Request{}),
 		"used placement ID":   place("p1", "a", sched.Request{}),

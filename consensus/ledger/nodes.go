@@ -16,9 +16,6 @@ func (l *Ledger) register(c *Register) Result {
 	if n := l.NodeNamed(c.Name); n != nil && n.Name == c.Name && n.Node != c.Node {
 		return refuse(Conflict, "a node named %s is already in the cluster, at %s: start this one with another --name", c.Name, n.Address)
 	}
-	if uuid, twice := sameUUID(c.Capacity.Cards); twice {
-		return refuse(Invalid, "node %s has two GPUs with the UUID %q", c.Name, uuid)
-	}
 	n := Node{held: map[string]*Placement{}}
 	if old := l.nodes[c.Node]; old != nil {
 		n = *old

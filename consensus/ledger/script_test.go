@@ -14,7 +14,7 @@ import (
 
 // script carries out the commands of a golden history:
 //
-//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL[/index=N][/mem=N][/mig=PROFILE][/near=LIST][/far=N,N…]]… [numa=LIST]… [physical=LIST]… [keep]
+//	register NODE NAME [cores=LIST] [memory=N] [card=UUID:MODEL[/index=N][/mem=N][/mig=PROFILE][/of=UUID][/near=LIST][/far=N,N…]]… [numa=LIST]… [physical=LIST]… [keep]
 //	observe NODE [closed=WORD] [shut=UUID:WHY]… [port=N/PROTO]… [outsider=ID:NAME:CORES:MEMORY:GPU:IMAGE]… [has=IMAGE[,NAME…]]… [late=N]
 //	reserve PLACEMENT NAME on=NODE[,NODE…] [cpu=THOUSANDTHS] [cores=LIST] [memory=N] [gpu=MODEL[/uuid=U][/index=N][/mem=N][/mig=PROFILE]]… [gpus=all] [port=[HOST:]CONTAINER/PROTO]… [host=NAME] [from=REF:IMAGE] [net=NAME]… [vol=NAME]… [project=NAME] [replaces=PLACEMENT] [apart]
 //	confirm PLACEMENT CONTAINER [from=IMAGE] [on=NODE]
@@ -192,7 +192,7 @@ func (a args) register() *Register {
 		name, said := options(card)
 		uuid, model, _ := strings.Cut(name, ":")
 		c := sched.Card{
-			UUID: uuid, Model: model, Index: said["index"], Memory: a.number(said["mem"]), Profile: said["mig"], Near: a.cores(said["near"]),
+			UUID: uuid, Model: model, Index: said["index"], Memory: a.number(said["mem"]), Profile: said["mig"], Of: said["of"], Near: a.cores(said["near"]),
 		}
 		for far := range strings.SplitSeq(said["far"], ",") {
 			if far != "" {
@@ -236,6 +236,7 @@ func (a args) observe() *Observe {
 		g := sched.Grant{Cores: a.cores(f[2]), Memory: a.number(f[3])}
 		if f[4] != "" {
 			g.GPUs = []string{f[4]}
+			g.Of = sched.CutFrom([]sched.Card{{UUID: f[4], Of: wholeOf(f[4])}}, g.GPUs)
 		}
 		o.Containers = append(o.Containers, Outsider{ID: f[0], Name: f[1], Image: "debian", ImageID: imageID(f[5]), Grant: g})
 	}
