@@ -18,14 +18,14 @@ func Allot(h *Host, r *Request, first uint16, next func(proto string, from int) 
 		return nil, lack, false
 	}
 	g := &Grant{Memory: r.Memory}
-	if g.Cores, g.GPUs = allotDevices(h, r); g.Shares() {
-		g.MilliCPU = r.MilliCPU
-	}
-	g.Of = CutFrom(h.Cards, g.GPUs)
 	var ok bool
 	if g.Ports, ok = allotPorts(h, r, first, next); !ok {
 		return nil, Lack{Host: h.Name, Kind: NoPort, What: "port from " + portWords(first, "") + " up"}, false
 	}
+	if g.Cores, g.GPUs = allotDevices(h, r); g.Shares() {
+		g.MilliCPU = r.MilliCPU
+	}
+	g.Of = CutFrom(h.Cards, g.GPUs)
 	return g, Lack{}, true
 }
 
@@ -44,8 +44,9 @@ func allotDevices(h *Host, r *Request) (cores CPUSet, gpus []string) {
 			cards = append(cards, i)
 		}
 	case len(r.GPUs) > 0:
+		choice := newChoice(h, r.GPUs)
 		for i, way := range ways {
-			if set, cost := choose(h, r, way.cores); i == 0 || cost < least {
+			if set, cost := choice.beside(way.cores, mostSteps/len(ways)); i == 0 || cost < least {
 				cores, cards, least = way.cores, set, cost
 			}
 		}

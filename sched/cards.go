@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -42,17 +43,23 @@ func fitGPUs(h *Host, r *Request) (Lack, bool) {
 		return fitAllGPUs(h)
 	case need == 0:
 		return Lack{}, true
+	case need > maxWishes: // which Check refuses
+		return Lack{Kind: TooSmall, Need: int64(need), Free: int64(min(len(h.Cards), maxWishes)), What: "GPU"}, false
 	case !slices.ContainsFunc(r.GPUs, func(w GPUWish) bool { return w != r.GPUs[0] }):
 		return fitAlike(h, &r.GPUs[0], need)
 	case need > len(h.Cards):
 		return Lack{Kind: TooSmall, Need: int64(need), Free: int64(len(h.Cards)), What: "GPU"}, false
 	}
 	var cards [16]int32
-	var seen [16]bool
-	m := matching{host: h, wishes: r.GPUs, card: cards[:min(need, len(cards))], seen: seen[:min(need, len(seen))]}
+	var takers [16]wishSet
+	m := matching{host: h, wishes: r.GPUs, card: cards[:min(need, len(cards))]}
 	if need > len(cards) {
-		m.card, m.seen = make([]int32, need), make([]bool, need)
+		m.card = make([]int32, need)
 	}
+	if m.takers = takers[:0]; len(h.Cards) > len(takers) {
+		m.takers = make([]wishSet, 0, len(h.Cards))
+	}
+	m.takers = takersOf(m.takers, h, r.GPUs)
 	if m.fill(false) {
 		return Lack{}, true
 	}
@@ -65,7 +72,7 @@ func fitAllGPUs(h *Host) (Lack, bool) {
 		return Lack{Kind: TooSmall, Need: 1, What: "GPU"}, false
 	}
 	if free < all {
-		return Lack{Kind: NoGPU, Need: int64(all), Free: int64(free), Why: h.shut([]GPUWish{})}, false
+		return Lack{Kind: NoGPU, Need: int64(all), Free: int64(free), Why: h.shut(func(int) bool { return true })}, false
 	}
 	return Lack{}, true
 }
@@ -89,9 +96,47 @@ func fitAlike(h *Host, w *GPUWish, need int) (Lack, bool) {
 	if all < need {
 		lack.Kind, lack.Free = TooSmall, int64(all)
 	} else {
-		lack.Why = h.shut([]GPUWish{*w})
+		lack.Why = h.shut(func(i int) bool { return w.takes(&h.Cards[i]) })
 	}
 	return lack, false
+}
+
+// wishSet is a set of wishes, by their place in the request.
+type wishSet [maxWishes / 64]uint64
+
+func (s *wishSet) add(w int)      { s[w/64] |= 1 << (w % 64) }
+func (s *wishSet) has(w int) bool { return s[w/64]>>(w%64)&1 == 1 }
+
+// next returns the first wish that is in the set and not in the other; -1: none.
+func (s *wishSet) next(but *wishSet) int {
+	for i := range s {
+		if left := s[i] &^ but[i]; left != 0 {
+			return i*64 + bits.TrailingZeros64(left)
+		}
+	}
+	return -1
+}
+
+// takersOf appends for each card of the host the wishes that take it. Names are compared
+// once for neighbours of one name.
+func takersOf(list []wishSet, h *Host, wishes []GPUWish) []wishSet {
+	list = append(list, make([]wishSet, len(h.Cards))...)
+	for w := range wishes {
+		wish, last, means := &wishes[w], (*Card)(nil), false
+		for i := range h.Cards {
+			c := &h.Cards[i]
+			if !wish.suits(c) {
+				continue
+			}
+			if last == nil || c.Model != last.Model || c.Profile != last.Profile {
+				last, means = c, wish.means(c)
+			}
+			if means {
+				list[i].add(w)
+			}
+		}
+	}
+	return list
 }
 
 // matching assigns cards of a host to wishes, one to each. The sets of cards that can
@@ -100,23 +145,20 @@ func fitAlike(h *Host, w *GPUWish, need int) (Lack, bool) {
 type matching struct {
 	host   *Host
 	wishes []GPUWish
-	card   []int32 // of each wish; -1: none
-	seen   []bool  // the wishes asked in the join under way
+	takers []wishSet // of each card
+	card   []int32   // of each wish; -1: none
+	seen   wishSet   // the wishes asked in the join under way
 }
 
 // join assigns the card, if others can be made to leave a wish for it.
 func (m *matching) join(card int) bool {
-	clear(m.seen)
+	m.seen = wishSet{}
 	return m.place(int32(card))
 }
 
 func (m *matching) place(card int32) bool {
-	c := &m.host.Cards[card]
-	for w := range m.wishes {
-		if m.seen[w] || !m.wishes[w].takes(c) {
-			continue
-		}
-		m.seen[w] = true
+	for w := m.takers[card].next(&m.seen); w >= 0; w = m.takers[card].next(&m.seen) {
+		m.seen.add(w)
 		if m.card[w] < 0 || m.place(m.card[w]) {
 			m.card[w] = card
 			return true
@@ -159,7 +201,7 @@ func (m *matching) lack() Lack {
 	for i := 0; i < len(rivals); i++ {
 		for j := range m.host.Cards {
 			c := &m.host.Cards[j]
-			if slices.Contains(cards, int32(j)) || !(kind == TooSmall || m.host.free(c)) || !m.wishes[rivals[i]].takes(c) {
+			if !m.takers[j].has(rivals[i]) || slices.Contains(cards, int32(j)) || !(kind == TooSmall || m.host.free(c)) {
 				continue
 			}
 			cards = append(cards, int32(j))
@@ -168,44 +210,39 @@ func (m *matching) lack() Lack {
 			}
 		}
 	}
-	wishes := make([]GPUWish, len(rivals))
-	for i, w := range rivals {
-		wishes[i] = m.wishes[w]
-	}
-	lack := Lack{Kind: kind, Need: int64(len(wishes)), Free: int64(len(cards)), What: m.host.rivalry(wishes, cards)}
+	lack := Lack{Kind: kind, Need: int64(len(rivals)), Free: int64(len(cards)), What: m.rivalry(rivals, cards)}
 	if kind == NoGPU {
-		lack.Why = m.host.shut(wishes)
+		lack.Why = m.host.shut(func(i int) bool { return slices.ContainsFunc(rivals, m.takers[i].has) })
 	}
 	return lack
 }
 
 // rivalry says what cards the wishes compete for: the words of one that takes them all
 // and is not for one card alone, else of each.
-func (h *Host) rivalry(wishes []GPUWish, cards []int32) string {
+func (m *matching) rivalry(rivals []int, cards []int32) string {
 	var words []string
-	for i := range wishes {
-		w := &wishes[i]
-		if !w.single() && !slices.ContainsFunc(cards, func(c int32) bool { return !w.takes(&h.Cards[c]) }) {
+	for _, i := range rivals {
+		w := &m.wishes[i]
+		if !w.single() && !slices.ContainsFunc(cards, func(c int32) bool { return !m.takers[c].has(i) }) {
 			return w.words()
 		}
 		if said := w.words(); !slices.Contains(words, said) {
 			words = append(words, said)
 		}
 	}
+	if more := len(words) - shownGPUs; more > 0 {
+		words = append(words[:shownGPUs], fmt.Sprintf("one of %d others", more))
+	}
 	return strings.Join(words, " or ")
 }
 
-// shut says how many cards that the wishes could take are closed, and why; no wishes:
-// of all cards. It is empty where none is.
-func (h *Host) shut(wishes []GPUWish) string {
+// shut says how many cards that would do are closed, and why. It is empty where none is.
+func (h *Host) shut(wouldDo func(card int) bool) string {
 	n := 0
 	var reasons []string
 	for i := range h.Cards {
 		c := &h.Cards[i]
-		if c.Closed == "" || h.Held.gpus[c.UUID] {
-			continue
-		}
-		if len(wishes) > 0 && !slices.ContainsFunc(wishes, func(w GPUWish) bool { return w.takes(c) }) {
+		if c.Closed == "" || h.Held.gpus[c.UUID] || !wouldDo(i) {
 			continue
 		}
 		n++

@@ -11,10 +11,11 @@ const (
 	// away is what a card costs that is not near the pinned cores: as much as the
 	// distance to another card of one NUMA node.
 	away = 5
-	// mostTries bounds the search for the best cards. It is exact for up to 12 free
-	// cards; where there are more, and nothing rules them out, what is found is the
-	// best of those tried and of what grows card by card from each of them.
-	mostTries = 1 << 13
+	// mostSteps bounds the search for the best cards, on all NUMA nodes together, so that
+	// no request keeps the log for longer than some milliseconds. The search is exact for
+	// up to 12 free cards; where there are more, and nothing rules them out, what is found
+	// is the best of those tried and of what grows card by card from some of them.
+	mostSteps = 1 << 19
 )
 
 // choice is the search for the cards that lie closest together, and to the cores.
@@ -22,52 +23,68 @@ const (
 // are free, which leaves groups whole; then those that come first.
 type choice struct {
 	host   *Host
-	wishes []GPUWish
-	free   []int // the cards to choose from, ascending
-	alone  []int // what each of them costs by itself
-	least  int   // the least of that
-	weight int   // of one step of distance
-	close  int   // the least distance between two of them
-	tries  int
-	set    []int // the best so far
-	score  int   // what it costs
+	wishes int
+	takers []wishSet // of each card of the host
+	free   []int     // the cards to choose from, ascending
+	loss   []int     // what each of them costs by itself wherever the cores are
+	alone  []int     // and beside the cores
+	least  int       // the least of that
+	weight int       // of one step of distance
+	close  int       // the least distance between two of them
+	steps  int       // that are left
+	set    []int     // the best so far
+	score  int       // what it costs
+	rows   [][]int32 // an assignment for each depth of the search
 }
 
-// choose returns the cards for wishes that the host can meet, and what they cost.
-func choose(h *Host, r *Request, cores CPUSet) (set []int, score int) {
-	s := &choice{host: h, wishes: r.GPUs, tries: mostTries, score: math.MaxInt}
+// newChoice begins the search for the cards for wishes that the host can meet.
+func newChoice(h *Host, wishes []GPUWish) *choice {
+	s := &choice{host: h, wishes: len(wishes), takers: takersOf(nil, h, wishes), weight: 1, close: farthest}
 	for i := range h.Cards {
-		if c := &h.Cards[i]; h.free(c) && slices.ContainsFunc(r.GPUs, func(w GPUWish) bool { return w.takes(c) }) {
+		if h.free(&h.Cards[i]) && s.takers[i] != (wishSet{}) {
 			s.free = append(s.free, i)
 		}
 	}
-	s.weigh(cores)
-	for _, seed := range s.free {
-		s.grow(seed)
-	}
-	s.score++ // the search meets the first of equals first
-	s.search(0, nil, s.unmet(), 0)
-	return s.set, s.score
-}
-
-// weigh works out what each card costs by itself.
-func (s *choice) weigh(cores CPUSet) {
-	s.weight, s.close = 1, farthest
 	for _, c := range s.free {
 		loss := 0
-		for i := range s.host.Cards {
-			if d := &s.host.Cards[i]; i != c && s.host.free(d) {
-				loss += farthest - s.host.far(c, i)
+		for i := range h.Cards {
+			if i != c && h.free(&h.Cards[i]) {
+				loss += farthest - h.far(c, i)
 			}
 		}
 		for _, d := range s.free {
 			if d != c {
-				s.close = min(s.close, s.host.far(c, d))
+				s.close = min(s.close, h.far(c, d))
 			}
 		}
-		s.alone, s.weight = append(s.alone, loss), s.weight+loss
+		s.loss, s.weight = append(s.loss, loss), s.weight+loss
 	}
-	s.least = math.MaxInt
+	return s
+}
+
+// beside returns the cards to take beside the cores, and what they cost. It takes no
+// more than so many steps, but for the first set of cards.
+func (s *choice) beside(cores CPUSet, steps int) (set []int, score int) {
+	s.weigh(cores)
+	s.set, s.score, s.steps = nil, math.MaxInt, steps
+	for i := range s.free {
+		if s.grow(i); len(s.free) == s.wishes || s.steps < steps/2 {
+			break
+		}
+	}
+	if len(s.free) > s.wishes {
+		s.score++ // the search meets the first of equals first
+		for len(s.rows) < s.wishes {
+			s.rows = append(s.rows, s.unmet())
+		}
+		s.search(0, make([]int, 0, s.wishes), s.unmet(), 0)
+	}
+	return s.set, s.score
+}
+
+// weigh works out what each card costs by itself beside the cores.
+func (s *choice) weigh(cores CPUSet) {
+	s.alone, s.least = slices.Clone(s.loss), math.MaxInt
 	for i, c := range s.free {
 		if near := s.host.Cards[c].Near; cores.Count() > 0 && near.Count() > 0 && !near.Intersects(cores) {
 			s.alone[i] += away * s.weight
@@ -78,6 +95,7 @@ func (s *choice) weigh(cores CPUSet) {
 
 // adds returns what the i-th of the free cards costs beside those chosen.
 func (s *choice) adds(set []int, i int) int {
+	s.steps -= 1 + len(set)
 	cost := s.alone[i]
 	for _, d := range set {
 		cost += s.host.far(s.free[i], d) * s.weight
@@ -86,35 +104,41 @@ func (s *choice) adds(set []int, i int) int {
 }
 
 // unmet is the assignment of no card to any wish.
-func (s *choice) unmet() []int32 { return slices.Repeat([]int32{-1}, len(s.wishes)) }
+func (s *choice) unmet() []int32 { return slices.Repeat([]int32{-1}, s.wishes) }
 
-// with assigns a card more; ok is false where that is impossible.
-func (s *choice) with(assigned []int32, card int) (more []int32, ok bool) {
-	m := matching{s.host, s.wishes, slices.Clone(assigned), make([]bool, len(s.wishes))}
-	return m.card, m.join(card)
+// join assigns a card more, or says that this is impossible.
+func (s *choice) join(assigned []int32, card int) bool {
+	s.steps -= s.wishes
+	m := matching{takers: s.takers, card: assigned}
+	return m.join(card)
 }
 
-// grow adds to a card what costs least, one by one, and keeps what comes of it if it
-// is better than what there was.
+// grow adds to the seed-th of the free cards what costs least, one by one, and keeps
+// what comes of it if it is better than what there was.
 func (s *choice) grow(seed int) {
 	set, score, assigned := []int(nil), 0, s.unmet()
+	costs := slices.Clone(s.alone)
 	tried := make([]bool, len(s.free)) // one that cannot be added cannot be later
-	for len(set) < len(s.wishes) {
-		at, least := -1, math.MaxInt
-		for i, c := range s.free {
-			if cost := s.adds(set, i); !tried[i] && cost < least && (len(set) > 0 || c == seed) {
-				at, least = i, cost
+	for at := seed; at >= 0; {
+		tried[at] = true
+		if s.join(assigned, s.free[at]) {
+			set, score = append(set, s.free[at]), score+costs[at]
+			for i, c := range s.free {
+				costs[i] += s.host.far(c, s.free[at]) * s.weight
 			}
 		}
-		if at < 0 {
-			return // not with this seed
+		if len(set) == s.wishes {
+			break
 		}
-		tried[at] = true
-		if more, ok := s.with(assigned, s.free[at]); ok {
-			set, score, assigned = append(set, s.free[at]), score+least, more
+		s.steps -= 2 * len(s.free)
+		at = -1
+		for i := range s.free {
+			if !tried[i] && (at < 0 || costs[i] < costs[at]) {
+				at = i
+			}
 		}
 	}
-	if score < s.score {
+	if len(set) == s.wishes && score < s.score {
 		slices.Sort(set)
 		s.set, s.score = set, score
 	}
@@ -123,19 +147,19 @@ func (s *choice) grow(seed int) {
 // search tries the sets of free cards in their order, from the from-th on, as long as
 // they can still be better than the best so far.
 func (s *choice) search(from int, set []int, assigned []int32, score int) {
-	left := len(s.wishes) - len(set)
+	left := s.wishes - len(set)
 	if left == 0 {
 		s.set, s.score = slices.Clone(set), score
 		return
 	}
-	for i := from; i <= len(s.free)-left && s.tries > 0; i++ {
-		s.tries--
+	for i := from; i <= len(s.free)-left && s.steps > 0; i++ {
 		cost := score + s.adds(set, i)
 		links := (left-1)*(len(set)+1) + (left-1)*(left-2)/2
 		if cost+(left-1)*s.least+links*s.close*s.weight >= s.score {
 			continue
 		}
-		if more, ok := s.with(assigned, s.free[i]); ok {
+		more := s.rows[len(set)]
+		if copy(more, assigned); s.join(more, s.free[i]) {
 			s.search(i+1, append(set, s.free[i]), more, cost)
 		}
 	}

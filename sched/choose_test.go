@@ -300,11 +300,13 @@ func TestTheChoiceAmongVeryManyCardsIsBoundedAndComplete(t *testing.T) {
 		h.Cards = append(h.Cards, c)
 	}
 	r := Request{GPUs: slices.Repeat([]GPUWish{{Profile: "1g.10gb"}}, 20)}
-	set, _ := choose(h, &r, CPUSet{})
+	choice := newChoice(h, r.GPUs)
+	set, _ := choice.beside(CPUSet{}, mostSteps)
 	cost, _ := costOf(h, set, CPUSet{})
 	for seed := range 56 {
-		grown := &choice{host: h, wishes: r.GPUs, free: upTo(56), score: math.MaxInt}
+		grown := newChoice(h, r.GPUs)
 		grown.weigh(CPUSet{})
+		grown.score = math.MaxInt
 		grown.grow(seed)
 		if other, _ := costOf(h, grown.set, CPUSet{}); other < cost || len(set) != 20 {
 			t.Errorf("from %d the cost is %d; %d were chosen for %d", seed, other, len(set), cost)

@@ -125,12 +125,19 @@ func parent(model string) string {
 	return gpu
 }
 
-// takes says whether the wish is met by the card. A MIG device is for those alone who
-// ask for one: by its profile, its UUID, its index, or a model that names MIG.
-func (w *GPUWish) takes(c *Card) bool {
+// takes says whether the wish is met by the card.
+func (w *GPUWish) takes(c *Card) bool { return w.suits(c) && w.means(c) }
+
+// suits says whether the card has what the wish says beside its model and profile.
+func (w *GPUWish) suits(c *Card) bool {
+	return (w.UUID == "" || w.UUID == c.UUID) && (w.Index == "" || w.Index == c.Index) && w.Memory <= c.Memory
+}
+
+// means says whether the wish is for cards of this model and profile. A MIG device is
+// for those alone who ask for one: by its profile, its UUID, its index, or a model that
+// names MIG.
+func (w *GPUWish) means(c *Card) bool {
 	switch {
-	case w.UUID != "" && w.UUID != c.UUID, w.Index != "" && w.Index != c.Index, w.Memory > c.Memory:
-		return false
 	case w.Profile != "":
 		return strings.EqualFold(w.Profile, c.Profile) && (SameModel(parent(c.Model), w.Model) || SameModel(c.Model, w.Model))
 	case c.Profile != "" && w.UUID == "" && w.Index == "" && !namesMIG(w.Model):

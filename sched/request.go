@@ -7,10 +7,14 @@ import (
 	"strings"
 )
 
-// Bounds of the cards that one request asks for, and of the bytes that say of one which.
 const (
-	maxWishes = 1024
-	maxWords  = 256
+	// maxWishes bounds the cards that one request asks for: no host has more than 16 GPUs,
+	// each cut into 7 MIG devices.
+	maxWishes = 128
+	// maxWords bounds the bytes that say which: no name or UUID of NVIDIA's is longer.
+	maxWords = 96
+	// shownGPUs bounds how many different cards are named in words.
+	shownGPUs = 8
 )
 
 // Request is what one container asks of a host.
@@ -171,6 +175,9 @@ func (r *Request) gpuWords() []string {
 	var words []string
 	left := slices.Clone(r.GPUs)
 	for len(left) > 0 {
+		if len(words) == shownGPUs {
+			return append(words, fmt.Sprintf("%d more GPUs", len(left)))
+		}
 		w, before := left[0], len(left)
 		left = slices.DeleteFunc(left, w.alike)
 		if n := before - len(left); n == 1 && w.single() {

@@ -68,18 +68,18 @@ func TestCheckRefusesWhatMakesNoSense(t *testing.T) {
 		"cannot be negative": {Memory: -1},
 		`not "TCP"`:          {Ports: []PortWish{{Proto: "TCP"}}},
 		`not ""`:             {Ports: []PortWish{{Proto: "udp"}, {}}},
-		"limit is 1024":      {GPUs: make([]GPUWish, 1025)},
+		"limit is 128":       {GPUs: make([]GPUWish, 129)},
 		"memory of a GPU":    {GPUs: []GPUWish{{}, {Memory: -1}}},
 		`not "-1"`:           {GPUs: []GPUWish{{Index: "-1"}}},
 		`not "0; rm"`:        {GPUs: []GPUWish{{Index: "0; rm"}}},
 		`not "3g 40gb"`:      {GPUs: []GPUWish{{Profile: "3g 40gb"}}},
-		"longer than 256":    {GPUs: []GPUWish{{Model: strings.Repeat("x", 257)}}},
+		"longer than 96":     {GPUs: []GPUWish{{Model: strings.Repeat("x", 97)}}},
 	} {
 		if err := r.Check(); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("got %v, want %q", err, why)
 		}
 	}
-	sound := Request{MilliCPU: 1, Memory: 1, GPUs: make([]GPUWish, 1024), Ports: []PortWish{{Proto: "tcp"}, {Proto: "udp"}, {Proto: "sctp"}}}
+	sound := Request{MilliCPU: 1, Memory: 1, GPUs: make([]GPUWish, 128), Ports: []PortWish{{Proto: "tcp"}, {Proto: "udp"}, {Proto: "sctp"}}}
 	sound.GPUs[0] = GPUWish{Model: "TITAN Xp", UUID: "GPU-a", Index: "0:1", Memory: 1, Profile: "1g.10gb+me"}
 	if err := sound.Check(); err != nil {
 		t.Error(err)
