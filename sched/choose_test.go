@@ -185,7 +185,7 @@ func lowest(h *Host, wishes []GPUWish) (uuids []string) {
 	return uuids
 }
 
-// A log of an earlier version is replayed to the same grants.
+// The same cards as an earlier version granted, which may have had them in another order.
 func TestWhereNothingIsToldOfCardsTheLowestAreGranted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := &Host{Name: "h", Cores: CPUs(0), Cards: drawCards(t)}
