@@ -90,7 +90,6 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus gpuM
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	delete(labels, engine.LabelProbe) // of which only what the engine room makes may hide itself
 	labels[engine.LabelPlacement] = p.ID
 	top.set("Labels", labels)
 	top.set("HostConfig", host)
