@@ -51,6 +51,7 @@ type cardMemory struct {
 	warned  map[string]string    // the container that was warned of, by UUID
 	plugged time.Time            // when other cards were last registered
 	trial   trial
+	plain   bool // the engine has no runtime of NVIDIA's, as far as is known
 }
 
 // closure is a card that takes nothing new.

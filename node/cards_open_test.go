@@ -84,3 +84,35 @@ func TestCardOfAnOutsiderIsHeldWhenItComes(t *testing.T) {
 		h.wantClosed(0)
 	})
 }
+
+// Of a card that is not known yet the variable in an image would make a container's own.
+func TestCardsAreHiddenUnlessThereIsSurelyNone(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		want := func(when string, want bool) {
+			t.Helper()
+			if _, hide := h.gpuWay(len(h.registered())); hide != want {
+				t.Errorf("%s they are hidden: %v", when, hide)
+			}
+		}
+		h.live()
+		h.plug()
+		want("before the engine was asked", true)
+		h.runs()
+		time.Sleep(5 * time.Second)
+		want("without cards", false)
+		h.machine.Blind("not read yet")
+		want("while nothing is known of cards", true)
+		h.plug()
+		h.twin.SetToolkit(enginetest.Runtime)
+		for range 10 {
+			time.Sleep(10 * time.Second)
+			want("with a runtime that gives them", true)
+		}
+		h.twin.SetToolkit(enginetest.None)
+		time.Sleep(2 * time.Minute)
+		want("without the runtime", false)
+		h.plug("GPU-a")
+		want("with a card that nobody can have", true)
+	})
+}

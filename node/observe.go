@@ -31,6 +31,7 @@ func (n *Node) register(ctx context.Context) error {
 		now.Engine, now.Capacity = known.Engine, known.Capacity
 	}
 	if err == nil {
+		n.notePlain(!room.NVIDIA)
 		now.Engine = room.EngineVersion
 		now.Capacity.Cores, now.Capacity.Memory = sched.CPUs(room.Cores...), room.Memory
 		now.Capacity.Topology = n.cfg.Machine.Topology()
