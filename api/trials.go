@@ -3,7 +3,10 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
+
+	"github.com/docker/docker/api/types/container"
 
 	"ddocker/engine"
 )
@@ -17,18 +20,22 @@ var trialMark = []byte(`"` + engine.LabelProbe + `"`)
 func trialBox(r []byte) bool {
 	var box struct {
 		Labels map[string]string
+		Names  []string
 		State  string
 	}
-	return bytes.Contains(r, trialMark) && json.Unmarshal(r, &box) == nil && engine.Probing(box.Labels, box.State)
+	return bytes.Contains(r, trialMark) && json.Unmarshal(r, &box) == nil && engine.Probing(box.Labels, box.Names, box.State)
 }
 
 // trialImage says whether the row of a list is the image of a trial.
 func trialImage(r row) bool {
 	var labels map[string]string
-	var tags []string
+	var tags, digests []string
+	var size int64
 	json.Unmarshal(r["Labels"], &labels)
 	json.Unmarshal(r["RepoTags"], &tags)
-	return engine.ProbeImage(labels, tags)
+	json.Unmarshal(r["RepoDigests"], &digests)
+	json.Unmarshal(r["Size"], &size)
+	return engine.ProbeImage(labels, slices.Concat(tags, digests), size)
 }
 
 // trials are the IDs of what a feed was told of trials.
@@ -45,7 +52,8 @@ func (t trials) hide(event []byte) bool {
 		return false
 	}
 	var e struct {
-		Actor struct {
+		Action string
+		Actor  struct {
 			ID         string
 			Attributes map[string]string
 		}
@@ -53,14 +61,16 @@ func (t trials) hide(event []byte) bool {
 	if json.Unmarshal(event, &e) != nil {
 		return false
 	}
-	if e.Actor.Attributes[engine.LabelProbe] == "" {
+	about := e.Actor.Attributes
+	box := engine.Probing(about, []string{about["name"]}, container.StateCreated)
+	if !box && !(e.Action == "import" && engine.ProbeImage(about, nil, 0)) {
 		return t[e.Actor.ID]
 	}
 	if len(t) >= maxTrials {
 		clear(t)
 	}
 	t[e.Actor.ID] = true
-	if image := e.Actor.Attributes["image"]; strings.HasPrefix(image, "sha256:") {
+	if image := about["image"]; strings.HasPrefix(image, "sha256:") {
 		t[image] = true
 	}
 	return true

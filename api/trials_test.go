@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,10 +36,32 @@ func TestTrialOfAnEngineIsInNoListAndNoEvent(t *testing.T) {
 	})
 }
 
+// Images and commits hand labels on, so the label hides nothing that was made of them,
+// frees no card of theirs, and removes nothing.
 func TestLabelOfTrialsHidesNothingElse(t *testing.T) {
-	inWorld(t, 1, func(w *world) {
-		h := w.hosts[0]
-		h.create("web", `{"Image":"busybox","Labels":{"`+engine.LabelProbe+`":"1"}}`)
-		wantList(t, "ps", h.has(), "web")
-	})
+	for _, mark := range []string{"1", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"} { // the second as trials make them
+		inWorld(t, 1, func(w *world) {
+			h := w.hosts[0]
+			h.machine.Plug(gpu.Card{UUID: "GPU-n1", Model: "TITAN Xp", Index: "0", NUMA: gpu.Unread})
+			time.Sleep(20 * time.Second)
+			h.create("web", `{"Image":"busybox","Labels":{"`+engine.LabelProbe+`":"`+mark+`"}}`)
+			h.want(http.StatusCreated, "", post, "/v1.41/commit?container=web&repo=marked", "")
+			body := `{"Image":"marked","HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]]}]}}`
+			h.create("ddocker-probe-"+mark, body)
+			if status, reply, err := h.docker.Create(w.Context(), "theirs", "", []byte(`{"Image":"marked"}`)); status != http.StatusCreated || err != nil {
+				t.Fatalf("docker create: %d %s %v", status, reply, err)
+			}
+			for range 2 {
+				time.Sleep(2 * time.Minute)
+				wantList(t, "ps", h.has(), "ddocker-probe-"+mark, "theirs", "web")
+				if images := len(h.images("{}")); images != 2 {
+					t.Errorf("there are %d images", images)
+				}
+				if made := h.ask(post, "/v1.41/containers/create?name=other", body); made.status == http.StatusCreated {
+					t.Errorf("the card is given again: %s", made.body)
+				}
+				h.twin.Restart() // and it is tried again
+			}
+		})
+	}
 }

@@ -32,7 +32,7 @@ func TestWishBecomesARequest(t *testing.T) {
 		{"no quota", `{"Image":"i","HostConfig":{"CpuQuota":-1,"CpuPeriod":0}}`, `{}`},
 		{"very cores", `{"Image":"i","HostConfig":{"CpusetCpus":"0-1,3"}}`, `{"Cores":"0-1,3"}`},
 		{"memory", `{"Image":"i","HostConfig":{"Memory":1073741824}}`, `{"Memory":1073741824}`},
-		{"devices that are no cards", `{"Image":"i","HostConfig":{"Devices":[{"PathOnHost":"/dev/fuse"}],"DeviceCgroupRules":["c 1:3 r"],"Binds":["/a:/b"]}}`, `{}`},
+		{"devices that are no cards", `{"Image":"i","HostConfig":{"Devices":[{"PathOnHost":"/dev/fuse"},{"PathOnHost":"/dev/dri"},{"PathOnHost":"/dev/char/10:229"}],"DeviceCgroupRules":["c 1:3 r","b *:* rwm"],"Binds":["/a:/b"]}}`, `{}`},
 		{"two GPUs", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":2,"Capabilities":[["gpu"]]}]}}`, `{"GPUs":[{},{}]}`},
 		{"all GPUs", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu","utility"]]}]}}`, `{"AllGPUs":true}`},
 		{"all GPUs by ID", `{"Image":"i","HostConfig":{"DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["all"]}]}}`, `{"AllGPUs":true}`},
@@ -110,7 +110,6 @@ func TestWishThatCannotBePlacedIsRefused(t *testing.T) {
 		host(`"Devices":[{"PathOnHost":"//dev/./nvidia1"}]`):                                         "ask for cards with --gpus",
 		host(`"Devices":[{"PathOnHost":"/dev"}]`):                                                    "ask for cards with --gpus",
 		host(`"Devices":[{"PathOnHost":"/dev/char/195:0"}]`):                                         "ask for cards with --gpus",
-		host(`"DeviceCgroupRules":["c  195:* rmw"]`):                                                 "ask for cards with --gpus",
 		host(`"Annotations":{"cdi.k8s.io/a":"nvidia.com/gpu=all"}`):                                  "annotation cdi.k8s.io/a",
 		host(`"Binds":["/dev/null:/var/run/nvidia-container-devices/all:ro"]`):                       "mount on /var/run/nvidia-container-devices/all",
 		host(`"Mounts":[{"Type":"bind","Target":"/var/run/nvidia-container-devices/0"}]`):            "mount on",
@@ -123,6 +122,31 @@ func TestWishThatCannotBePlacedIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", body, err, want)
 		}
+	}
+}
+
+func TestDevicesAndRulesThatMayBeCardsAreRefused(t *testing.T) {
+	refuses := func(host, want string) {
+		t.Helper()
+		w, err := readWish([]byte(`{"Image":"i","HostConfig":{` + host + `}}`))
+		if err == nil {
+			_, _, err = w.request(offers())
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", host, err, want)
+		}
+	}
+	for _, device := range []string{
+		"/", "/dev", "/dev/", "dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-caps/nvidia-cap1", "/dev/char/195:0", "/dev/../dev/nvidia0", "/dev/dri/../nvidia0",
+		"/dev/dri/by-path/../../fuse", "/proc/1/root/dev/nvidia0", "/proc/self/root/dev", "/sys", "/dev/fd/3", "/dev/shm/link", "/home/alice/link",
+	} {
+		refuses(`"Devices":[{"PathOnHost":"`+device+`"}]`, "device "+device+" would give the container an NVIDIA card")
+	}
+	for _, rule := range []string{"c 195:* rwm", "c 195:0 r", "c 0195:* rwm", "c *:* rwm", "c *:0 r", "a *:* rwm", "a 1:3 r"} {
+		refuses(`"DeviceCgroupRules":["c 1:3 r","`+rule+`"]`, "rule "+rule+" for devices would give the container an NVIDIA card")
+	}
+	for _, rule := range []string{"", "c  195:* rmw", "c 195 r", "c c3:* rwm", " c 195:* rwm"} {
+		refuses(`"DeviceCgroupRules":["`+rule+`"]`, "invalid device cgroup rule format: '"+rule+"'")
 	}
 }
 

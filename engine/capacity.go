@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/docker/docker/api/types/system"
 )
 
 // Capacity is what an engine has to give to containers.
@@ -12,6 +15,7 @@ type Capacity struct {
 	EngineVersion string // such as 28.5.2
 	Cores         []int  // CPU ids that its containers may use, ascending
 	Memory        int64  // bytes
+	NVIDIA        bool   // it has a runtime of NVIDIA's, which a container may ask for or get by default
 }
 
 // Capacity asks the engine what it has. The cores of an engine on this machine
@@ -40,7 +44,18 @@ func (e *Engine) Capacity(ctx context.Context) (Capacity, error) {
 		EngineVersion: info.ServerVersion,
 		Cores:         cores,
 		Memory:        info.MemTotal,
+		NVIDIA:        hasNVIDIA(info.Runtimes),
 	}, nil
+}
+
+// hasNVIDIA knows NVIDIA's runtimes by name or program: there are several.
+func hasNVIDIA(runtimes map[string]system.RuntimeWithStatus) bool {
+	for name, r := range runtimes {
+		if strings.Contains(name, RuntimeNVIDIA) || strings.Contains(r.Path, RuntimeNVIDIA) {
+			return true
+		}
+	}
+	return false
 }
 
 // Root is where the engine keeps its images.

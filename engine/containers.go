@@ -61,7 +61,7 @@ func (e *Engine) Containers(ctx context.Context) ([]Container, error) {
 	}
 	all := make([]Container, 0, len(list))
 	for _, s := range list {
-		if Probing(s.Labels, s.State) {
+		if Probing(s.Labels, s.Names, s.State) {
 			continue
 		}
 		d, err := e.demand(ctx, c, s)

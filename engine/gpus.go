@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -22,7 +22,7 @@ import (
 
 // LabelProbe is the label of what GPUs makes to find out: a container that never
 // runs, and the image that it is made from. Both are gone when GPUs returns, or at its
-// next call.
+// next call. Its value is made anew for each of them.
 const LabelProbe = "ddocker.probe"
 
 // Way is how an engine gives GPUs to containers.
@@ -45,7 +45,13 @@ const (
 const (
 	probeTimeout = time.Minute
 	// noProgram is what a trial is to run, and what no image has.
-	noProgram = "/ddocker-probe"
+	noProgram = "/ddocker-no-program"
+	// probeName begins the name of a trial's container, which its label's value ends.
+	probeName = "ddocker-probe-"
+	// probeSize bounds an image without files as the engine counts, in bytes.
+	probeSize = 64 << 10
+	// markLength is that of rand.Text.
+	markLength = 26
 	// noDriver is what engines say that have no way to fulfil a device request.
 	noDriver = "could not select device driver"
 )
@@ -110,7 +116,7 @@ func emptyImage(ctx context.Context, c *client.Client) (id string, err error) {
 		return "", err
 	}
 	source := image.ImportSource{Source: &files, SourceName: "-"}
-	body, err := c.ImageImport(ctx, source, "", image.ImportOptions{Changes: []string{"LABEL " + LabelProbe + "=1"}})
+	body, err := c.ImageImport(ctx, source, "", image.ImportOptions{Changes: []string{"LABEL " + LabelProbe + "=" + rand.Text()}})
 	if err != nil {
 		return "", err
 	}
@@ -144,9 +150,10 @@ type trialHost struct {
 
 // try returns what the engine says of a container that is given the card this way.
 func (e *Engine) try(ctx context.Context, from string, way Way, uuid string) (said string, err error) {
+	mark := rand.Text()
 	t := trial{
 		Image: from, Cmd: []string{noProgram}, NetworkDisabled: true,
-		Labels: map[string]string{LabelProbe: "1"}, Env: []string{VisibleDevices + "=" + uuid},
+		Labels: map[string]string{LabelProbe: mark}, Env: []string{VisibleDevices + "=" + uuid},
 	}
 	if way == ByRuntime {
 		t.HostConfig.Runtime = RuntimeNVIDIA
@@ -157,7 +164,7 @@ func (e *Engine) try(ctx context.Context, from string, way Way, uuid string) (sa
 	if err != nil {
 		return "", err
 	}
-	status, reply, err := e.change(ctx, probeTimeout, "", "/containers/create?name="+url.QueryEscape("ddocker-probe-"+rand.Text()), body)
+	status, reply, err := e.change(ctx, probeTimeout, "", "/containers/create?name="+probeName+mark, body)
 	if err != nil || status != http.StatusCreated {
 		return sentence(status, reply), err
 	}
@@ -192,16 +199,18 @@ func sweep(ctx context.Context, c *client.Client) error {
 		}
 	}
 	for _, left := range containers {
-		if Probing(left.Labels, left.State) {
+		if Probing(left.Labels, left.Names, left.State) {
 			fails(c.ContainerRemove(ctx, left.ID, container.RemoveOptions{Force: true}))
 		}
 	}
 	images, err := c.ImageList(ctx, image.ListOptions{Filters: ours})
 	fails(err)
 	for _, left := range images {
-		if ProbeImage(left.Labels, left.RepoTags) {
-			_, err := c.ImageRemove(ctx, left.ID, image.RemoveOptions{Force: true})
-			fails(err)
+		if ProbeImage(left.Labels, slices.Concat(left.RepoTags, left.RepoDigests), left.Size) {
+			// By force, an image would go that somebody has made a container of.
+			if _, err := c.ImageRemove(ctx, left.ID, image.RemoveOptions{}); !errdefs.IsConflict(err) {
+				fails(err)
+			}
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
@@ -210,14 +219,25 @@ func sweep(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// Probing says whether a container is that of a trial, which has never run: the label
-// alone hides nothing that does.
-func Probing(labels map[string]string, state string) bool {
-	return labels[LabelProbe] != "" && (state == container.StateCreated || state == container.StateExited || state == "dead" || state == "removing")
+// Probing says whether a container is that of a trial, which has never run. The label
+// alone hides nothing: images hand it on to containers, and containers to images. Nor is
+// what was placed ever hidden.
+func Probing(labels map[string]string, names []string, state string) bool {
+	mark := labels[LabelProbe]
+	if !marked(mark) || labels[LabelPlacement] != "" || len(names) != 1 || strings.TrimPrefix(names[0], "/") != probeName+mark {
+		return false
+	}
+	return state == container.StateCreated || state == container.StateDead || state == container.StateRemoving
 }
 
-// ProbeImage says whether an image is that of a trial, which has no name.
-func ProbeImage(labels map[string]string, tags []string) bool {
-	named := func(tag string) bool { return !strings.HasPrefix(tag, "<none>") }
-	return labels[LabelProbe] != "" && !slices.ContainsFunc(tags, named)
+// ProbeImage says whether an image is that of a trial, which has no name, no digest and
+// no files.
+func ProbeImage(labels map[string]string, refs []string, size int64) bool {
+	named := func(ref string) bool { return !strings.HasPrefix(ref, "<none>") }
+	return marked(labels[LabelProbe]) && !slices.ContainsFunc(refs, named) && size <= probeSize
+}
+
+// marked says whether the value of LabelProbe is one that a trial made.
+func marked(value string) bool {
+	return len(value) == markLength && strings.Trim(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }

@@ -49,10 +49,10 @@ func (e *Engine) Images(ctx context.Context) ([]Image, error) {
 	}
 	images := make([]Image, 0, len(list))
 	for _, s := range list {
-		if ProbeImage(s.Labels, s.RepoTags) {
+		refs := slices.Concat(s.RepoTags, s.RepoDigests)
+		if ProbeImage(s.Labels, refs, s.Size) {
 			continue
 		}
-		refs := slices.Concat(s.RepoTags, s.RepoDigests)
 		refs = slices.DeleteFunc(refs, func(r string) bool { return strings.HasPrefix(r, "<none>") })
 		slices.Sort(refs)
 		images = append(images, Image{ID: s.ID, Refs: refs, Size: s.Size})

@@ -90,7 +90,6 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus gpuM
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	delete(labels, engine.LabelProbe) // of which only what the engine room makes may hide itself
 	labels[engine.LabelPlacement] = p.ID
 	top.set("Labels", labels)
 	top.set("HostConfig", host)
@@ -136,8 +135,8 @@ type deviceRequest struct {
 	Capabilities [][]string
 }
 
-// gpuMeans is how this host gives GPUs to containers, and whether it has any to hide
-// from those that were granted none.
+// gpuMeans is how this host gives GPUs to containers, and whether it may have any to
+// hide from those that were granted none.
 type gpuMeans struct {
 	way  engine.Way
 	hide bool
@@ -145,7 +144,7 @@ type gpuMeans struct {
 
 // writeGPUs writes the granted cards by their UUIDs, and no other way to cards. The
 // variable, which images bring along too, and CUDA's with "all", is always written where
-// there are cards: a runtime called nvidia obeys it, whoever asked for that.
+// there may be cards: a runtime called nvidia obeys it, whoever asked for that.
 func writeGPUs(top, host object, g *sched.Grant, gpus gpuMeans) error {
 	var asked []deviceRequest
 	if err := host.get("DeviceRequests", &asked); err != nil {
@@ -161,7 +160,11 @@ func writeGPUs(top, host object, g *sched.Grant, gpus gpuMeans) error {
 			host.set("DeviceRequests", []deviceRequest{{DeviceIDs: g.GPUs, Capabilities: [][]string{capabilities(asked)}}})
 		}
 	}
-	if !gpus.hide && len(g.GPUs) == 0 {
+	runtime := ""
+	if err := host.get("Runtime", &runtime); err != nil {
+		return err
+	}
+	if !gpus.hide && len(g.GPUs) == 0 && !strings.Contains(runtime, engine.RuntimeNVIDIA) {
 		return nil
 	}
 	var env []string

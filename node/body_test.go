@@ -107,9 +107,14 @@ func TestGrantedDevicesAndPortsAreTheOnlyOnes(t *testing.T) {
 		},
 		{
 			name: "the runtime gives nothing to whom nothing was granted",
-			body: `{"Env":["NVIDIA_VISIBLE_DEVICES=0"],"HostConfig":{"Runtime":"nvidia"},"Labels":{"ddocker.probe":"1"}}`,
+			body: `{"Env":["NVIDIA_VISIBLE_DEVICES=0"],"HostConfig":{"Runtime":"nvidia"}}`,
 			gpus: gpuMeans{engine.ByRuntime, true},
 			want: `{"Env":["NVIDIA_VISIBLE_DEVICES=void"],"HostConfig":{"Runtime":"nvidia"},"Labels":{"ddocker.placement":"p1"}}`,
+		},
+		{
+			name: "nor does it where no card is known",
+			body: `{"HostConfig":{"runtime":"nvidia-cdi"}}`,
+			want: `{"Env":["NVIDIA_VISIBLE_DEVICES=void"],"HostConfig":{"runtime":"nvidia-cdi"},"Labels":{"ddocker.placement":"p1"}}`,
 		},
 		{
 			name: "a host without GPUs has none to hide",

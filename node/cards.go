@@ -38,6 +38,7 @@ const (
 	whyLost     = "lost: "    // the driver does not show it
 	whyWithheld = "withheld: the Docker Engine does not give GPUs to containers: "
 	whyBusy     = "busy: used by "
+	whyDoubt    = whyUnknown + "it is not known yet who uses it"
 )
 
 // cardMemory is what a node remembers of the host's cards from one look to the next.
@@ -50,6 +51,7 @@ type cardMemory struct {
 	warned  map[string]string    // the container that was warned of, by UUID
 	plugged time.Time            // when other cards were last registered
 	trial   trial
+	plain   bool // the engine has no runtime of NVIDIA's, as far as is known
 }
 
 // closure is a card that takes nothing new.
@@ -57,8 +59,8 @@ type closure struct {
 	why string
 	// told is when these words were first told, seen when there last was a reason.
 	told, seen time.Time
-	// early closures are from before anything was known in this life of the agent, and
-	// end with that.
+	// early closures are from before anything was known in this life of the agent, or of
+	// who uses the card, and end with that.
 	early bool
 }
 
@@ -149,43 +151,49 @@ func (n *Node) closedCards() []ledger.ClosedCard {
 
 // reasons says why cards are closed now, by UUID. Its caller holds the mutex of cards.
 func (n *Node) reasons(v *cardView, now time.Time) map[string]string {
-	why, shown := map[string]string{}, map[string]*gpu.Card{}
+	why, shown := map[string]string{}, map[string]bool{}
 	for i := range v.state.Cards {
 		c := &v.state.Cards[i]
-		shown[c.UUID] = c
-		if reason := n.cards.trial.against(); reason != "" && (n.cards.trial.told() || hasCard(v.registered, c.UUID)) {
-			why[c.UUID] = reason
+		shown[c.UUID] = true
+		registered := hasCard(v.registered, c.UUID)
+		who, doubtful := n.judgeUse(c.UUID, v.foreign(c), now) // also of what is closed for another reason
+		was := n.cards.closed[c.UUID]
+		if reason := n.cards.trial.against(); reason != "" {
+			if n.cards.trial.told() || registered {
+				why[c.UUID] = reason
+			}
+		} else if who != "" {
+			why[c.UUID] = whyBusy + who
+		} else if doubtful && (!registered || !n.cards.known || was != nil && was.early) { // doubt neither closes nor opens
+			why[c.UUID] = whyDoubt
 		}
 	}
 	for _, r := range v.registered {
-		switch c := shown[r.UUID]; {
+		switch {
 		case !v.state.Known:
 			why[r.UUID] = whyUnknown + v.state.Reason
-		case c == nil:
+		case !shown[r.UUID]:
 			why[r.UUID] = whyLost + cmp.Or(v.state.Reason, "the driver does not show it")
-		case why[r.UUID] == "":
-			if who := n.judgeUse(c.UUID, v.foreign(c), now); who != "" {
-				why[r.UUID] = whyBusy + who
-			}
 		}
 	}
+	maps.DeleteFunc(n.cards.doubts, func(uuid string, _ doubt) bool { return !shown[uuid] && !hasCard(v.registered, uuid) })
 	return why
 }
 
-// judgeUse says who uses a card wrongly, beyond doubt; "": nobody. What a container of the cluster
-// does is warned of once.
-func (n *Node) judgeUse(uuid string, u use, now time.Time) (who string) {
+// judgeUse says who uses a card wrongly, beyond doubt; "": nobody, unless it is doubtful
+// yet. What a container of the cluster does is warned of once.
+func (n *Node) judgeUse(uuid string, u use, now time.Time) (who string, doubtful bool) {
 	if n.cards.doubts[uuid].kind != u.doubt {
 		n.cards.doubts[uuid] = doubt{u.doubt, now}
 	}
 	if now.Sub(n.cards.doubts[uuid].since) < u.doubt {
-		return ""
+		return "", true
 	}
 	if u.container != "" && n.cards.warned[uuid] != u.container {
 		n.cards.warned[uuid] = u.container
 		n.log.Warn("container uses a GPU that it was not granted", "container", u.container, "gpu", uuid)
 	}
-	return u.why
+	return u.why, false
 }
 
 // settle brings the closures up to the reasons of now. Known says whether it is known
@@ -198,7 +206,7 @@ func (c *cardMemory) settle(why map[string]string, known bool, now time.Time) []
 			was = &closure{why: reason, told: now}
 			c.closed[uuid] = was
 		}
-		was.seen, was.early = now, !c.known
+		was.seen, was.early = now, !c.known || reason == whyDoubt
 	}
 	var out []ledger.ClosedCard
 	for _, uuid := range slices.Sorted(maps.Keys(c.closed)) {
@@ -260,14 +268,13 @@ func (n *Node) tellCards(ctx context.Context) {
 
 // plugs says whether other cards are to be registered than are.
 func (n *Node) plugs() bool {
-	var known []sched.Card
-	registered := false
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if m := l.Node(n.cfg.ID); m != nil {
-			known, registered = m.Capacity.Cards, true
-		}
-	})
-	if !registered || equal(known, n.cardsOf(known, n.cfg.Machine.Topology())) {
+	registered, ok := n.registeredCards()
+	return ok && n.mayPlug(registered, n.cardsOf(registered))
+}
+
+// mayPlug says whether these cards are now to be registered in the place of those that are.
+func (n *Node) mayPlug(registered, cards []sched.Card) bool {
+	if !n.knowsCards() || equal(registered, cards) {
 		return false
 	}
 	n.cards.mu.Lock()
@@ -275,11 +282,41 @@ func (n *Node) plugs() bool {
 	return time.Since(n.cards.plugged) >= plugEvery
 }
 
-// cardsOf returns the cards to register, where these are. Unknown ones stay. New ones
+// registeredCards returns the cards that this host has registered, if it is in the
+// cluster at all.
+func (n *Node) registeredCards() (cards []sched.Card, ok bool) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if m := l.Node(n.cfg.ID); m != nil {
+			cards, ok = m.Capacity.Cards, true
+		}
+	})
+	return cards, ok
+}
+
+// plug registers the cards, where these are not. They are those that the outsiders of
+// the last observation were looked up among: who holds a card, and what closes it, is
+// told before it can be given.
+func (n *Node) plug(ctx context.Context, cards []sched.Card) error {
+	if registered, ok := n.registeredCards(); !ok || !n.mayPlug(registered, cards) {
+		return nil
+	}
+	var now ledger.Register
+	n.cfg.Log.View(func(l *ledger.Ledger) { now = l.Node(n.cfg.ID).Register })
+	now.Capacity.Cards = cards
+	if err := n.enroll(ctx, now); err != nil {
+		return err
+	}
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	n.cards.plugged = time.Now()
+	return nil
+}
+
+// cardsOf returns the cards to register, where the known ones are. Unknown ones stay. New ones
 // come when the engine was found to give them. One that the driver shows no more is
 // closed and stays, at the end, as long as somebody holds it, and a minute.
-func (n *Node) cardsOf(known []sched.Card, t sched.Topology) []sched.Card {
-	state := n.cfg.Machine.GPUs()
+func (n *Node) cardsOf(known []sched.Card) []sched.Card {
+	state, t := n.cfg.Machine.GPUs(), n.cfg.Machine.Topology()
 	if !state.Known {
 		return known
 	}

@@ -14,11 +14,10 @@ import (
 	"ddocker/sched"
 )
 
-// register tells the cluster who this node is and what its machine has, where
-// the ledger says otherwise. The engine is asked at most once a minute.
+// register tells the cluster who this node is and what its machine has but for cards,
+// where the ledger says otherwise. The engine is asked at most once a minute.
 func (n *Node) register(ctx context.Context) error {
-	plugs := n.plugs()
-	if time.Since(n.registered) < reconcileEvery && !plugs {
+	if time.Since(n.registered) < reconcileEvery {
 		return nil
 	}
 	room, err := n.cfg.Engine.Capacity(ctx)
@@ -32,47 +31,45 @@ func (n *Node) register(ctx context.Context) error {
 		now.Engine, now.Capacity = known.Engine, known.Capacity
 	}
 	if err == nil {
+		n.notePlain(!room.NVIDIA)
 		now.Engine = room.EngineVersion
 		now.Capacity.Cores, now.Capacity.Memory = sched.CPUs(room.Cores...), room.Memory
 		now.Capacity.Topology = n.cfg.Machine.Topology()
 	}
-	if known != nil && err == nil {
-		now.Capacity.Cards = n.cardsOf(known.Capacity.Cards, now.Capacity.Topology)
-	}
 	if known == nil || !equal(known.Register, now) {
-		now.Keep = known == nil || !n.knowsCards()
-		result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Register: &now})
-		if err != nil {
-			return fmt.Errorf("register this node: %w", err)
-		}
-		if result.Refusal != nil {
-			n.log.Error("this node takes no containers", "err", result.Refusal)
-			return result.Refusal
-		}
-		if err := n.cfg.Log.Wait(ctx, index); err != nil {
+		now.Keep = true // what is seen here of the ledger may be older than its cards
+		if err := n.enroll(ctx, now); err != nil {
 			return err
 		}
 	}
 	n.registered = time.Now()
-	if plugs {
-		n.cards.mu.Lock()
-		defer n.cards.mu.Unlock()
-		n.cards.plugged = n.registered
-	}
 	return nil
 }
 
-// observe tells the cluster what is on this machine beside its own containers, and
-// which images those of the list are made from, where the ledger says otherwise. It
-// has the names of images agree.
-func (n *Node) observe(ctx context.Context, list, outsiders []engine.Container) error {
+// enroll has the ledger register this node.
+func (n *Node) enroll(ctx context.Context, now ledger.Register) error {
+	result, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Register: &now})
+	if err != nil {
+		return fmt.Errorf("register this node: %w", err)
+	}
+	if result.Refusal != nil {
+		n.log.Error("this node takes no containers", "err", result.Refusal)
+		return result.Refusal
+	}
+	return n.cfg.Log.Wait(ctx, index)
+}
+
+// observe tells the cluster what is on this machine beside its own containers, which
+// hold some of the cards, and which images those of the list are made from, where the
+// ledger says otherwise. It has the names of images agree.
+func (n *Node) observe(ctx context.Context, list, outsiders []engine.Container, cards []sched.Card) error {
 	store := n.cfg.Library.Name() // which may be tried for a while
 	have, err := n.takeNaming(ctx)
 	if err != nil {
 		return err
 	}
 	defer n.naming.release()
-	if err := n.tellAll(ctx, outsiders, have, store); err != nil {
+	if err := n.tellAll(ctx, outsiders, cards, have, store); err != nil {
 		return err
 	}
 	if err := n.tellSources(ctx, list, have); err != nil {
@@ -83,7 +80,7 @@ func (n *Node) observe(ctx context.Context, list, outsiders []engine.Container) 
 }
 
 // tellAll tells the cluster everything that it should know of this machine.
-func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *stock, store string) error {
+func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, cards []sched.Card, have *stock, store string) error {
 	ports, err := n.outsidePorts()
 	if err != nil {
 		return err
@@ -92,14 +89,8 @@ func (n *Node) tellAll(ctx context.Context, outsiders []engine.Container, have *
 		Node: n.cfg.ID, Ports: ports,
 		Images: have.told, Seen: have.seen, Store: store,
 	}
-	var known []sched.Card
-	n.cfg.Log.View(func(l *ledger.Ledger) {
-		if h := l.Host(n.cfg.ID); h != nil {
-			known = h.Cards
-		}
-	})
 	for i := range outsiders {
-		o := outsider(&outsiders[i], known)
+		o := outsider(&outsiders[i], cards)
 		o.ImageID = have.id(outsiders[i].ImageID)
 		now.Containers = append(now.Containers, o)
 	}

@@ -64,6 +64,8 @@ func (n *Node) reconcile(ctx context.Context) error {
 	}
 	var placed []*ledger.Placement
 	n.cfg.Log.View(func(l *ledger.Ledger) { placed = l.Placed(n.cfg.ID) })
+	registered, _ := n.registeredCards()
+	cards := n.cardsOf(registered)
 	listCtx, cancel := context.WithTimeout(ctx, observeEvery)
 	list, err := n.cfg.Engine.Containers(listCtx)
 	cancel()
@@ -95,7 +97,10 @@ func (n *Node) reconcile(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.observe(ctx, list, outsiders); err != nil {
+	if err := n.observe(ctx, list, outsiders, cards); err != nil {
+		return err
+	}
+	if err := n.plug(ctx, cards); err != nil {
 		return err
 	}
 	if err := n.settleObjects(ctx); err != nil {

@@ -106,13 +106,22 @@ func (n *Node) tryAgain() {
 	n.cards.mu.Lock()
 	defer n.cards.mu.Unlock()
 	n.cards.trial.over, n.cards.trial.next = false, time.Time{}
+	n.cards.plain = false
 }
 
-// gpuWay returns how GPUs are given here, and whether any may be here that must be kept from
-// containers without a grant.
+// gpuWay returns how GPUs are given here, and whether any may be here that must be kept
+// from containers without a grant: whatever is not known speaks for it, and a runtime that
+// gives out even cards that the driver does not show yet.
 func (n *Node) gpuWay(registered int) (way engine.Way, hide bool) {
 	state := n.cfg.Machine.GPUs()
 	n.cards.mu.Lock()
 	defer n.cards.mu.Unlock()
-	return n.cards.trial.way, registered+len(state.Cards) > 0
+	return n.cards.trial.way, registered+len(state.Cards) > 0 || !state.Known || !n.cards.plain
+}
+
+// notePlain notes whether the engine has no runtime that gives out GPUs.
+func (n *Node) notePlain(plain bool) {
+	n.cards.mu.Lock()
+	defer n.cards.mu.Unlock()
+	n.cards.plain = plain
 }

@@ -111,6 +111,44 @@ func TestGPUsAreGivenInTheWayThatTheEngineHas(t *testing.T) {
 	}
 }
 
+// What a crash left of a trial goes with the next one, and nothing else that has its label.
+func TestTrialRemovesWhatTrialsHaveLeftAndNothingElse(t *testing.T) {
+	host := serveKit(t, enginetest.Hook)
+	e, err := engine.New(engine.Config{Host: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	mark := "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	l := lab{t: t, ctx: t.Context(), host: host}
+	l.after(func(l lab) {
+		body, err := l.ImageImport(l.ctx, image.ImportSource{Source: strings.NewReader(string(make([]byte, 1024))), SourceName: "-"}, "user:1",
+			image.ImportOptions{Changes: []string{"LABEL " + engine.LabelProbe + "=" + mark}})
+		l.must(err)
+		body.Close()
+		box := func(name string, labels map[string]string) {
+			if _, err := l.tryCreate(name, container.Config{Image: "user:1", Cmd: []string{"/x"}, Labels: labels}, container.HostConfig{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		box("ddocker-probe-"+mark, nil)
+		box("user", nil)
+		box("ddocker-probe-ZZZZZZZZZZZZZZZZZZZZZZZZZZ", nil)
+		box("ddocker-probe-1", map[string]string{engine.LabelProbe: "1"})
+		box("ddocker-probe-AAAAAAAAAAAAAAAAAAAAAAAAAA", map[string]string{engine.LabelProbe: "AAAAAAAAAAAAAAAAAAAAAAAAAA", engine.LabelPlacement: "p1"})
+		if _, _, err := e.GPUs(l.ctx, "GPU-a"); err != nil {
+			t.Fatal(err)
+		}
+		list, err := l.ContainerList(l.ctx, container.ListOptions{All: true})
+		l.must(err)
+		images, err := l.ImageList(l.ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", engine.LabelProbe))})
+		l.must(err)
+		if len(list) != 4 || len(images) != 1 {
+			t.Errorf("left are %d containers and %d images with its label, want 4 and 1: %+v", len(list), len(images), list)
+		}
+	})
+}
+
 func leavesNothing(t *testing.T, host string) {
 	t.Helper()
 	l := lab{t: t, ctx: t.Context(), host: host}
