@@ -56,10 +56,10 @@ func fitGPUs(h *Host, r *Request) (Lack, bool) {
 	if need > len(cards) {
 		m.card = make([]int32, need)
 	}
-	if m.takers = takers[:0]; len(h.Cards) > len(takers) {
-		m.takers = make([]wishSet, 0, len(h.Cards))
+	if m.takers = takers[:min(len(h.Cards), len(takers))]; len(h.Cards) > len(takers) {
+		m.takers = make([]wishSet, len(h.Cards))
 	}
-	m.takers = takersOf(m.takers, h, r.GPUs)
+	fillTakers(m.takers, h, r.GPUs)
 	if m.fill(false) {
 		return Lack{}, true
 	}
@@ -117,10 +117,9 @@ func (s *wishSet) next(but *wishSet) int {
 	return -1
 }
 
-// takersOf appends for each card of the host the wishes that take it. Names are compared
+// fillTakers adds for each card of the host the wishes that take it. Names are compared
 // once for neighbours of one name.
-func takersOf(list []wishSet, h *Host, wishes []GPUWish) []wishSet {
-	list = append(list, make([]wishSet, len(h.Cards))...)
+func fillTakers(list []wishSet, h *Host, wishes []GPUWish) {
 	for w := range wishes {
 		wish, last, means := &wishes[w], (*Card)(nil), false
 		for i := range h.Cards {
@@ -136,7 +135,6 @@ func takersOf(list []wishSet, h *Host, wishes []GPUWish) []wishSet {
 			}
 		}
 	}
-	return list
 }
 
 // matching assigns cards of a host to wishes, one to each. The sets of cards that can

@@ -39,7 +39,8 @@ type choice struct {
 
 // newChoice begins the search for the cards for wishes that the host can meet.
 func newChoice(h *Host, wishes []GPUWish) *choice {
-	s := &choice{host: h, wishes: len(wishes), takers: takersOf(nil, h, wishes), weight: 1, close: farthest}
+	s := &choice{host: h, wishes: len(wishes), takers: make([]wishSet, len(h.Cards)), weight: 1, close: farthest}
+	fillTakers(s.takers, h, wishes)
 	for i := range h.Cards {
 		if h.free(&h.Cards[i]) && s.takers[i] != (wishSet{}) {
 			s.free = append(s.free, i)
