@@ -22,7 +22,7 @@ type driver struct {
 	current atomic.Pointer[call]
 
 	layout []string        // UUID and index of each card, at the last reading
-	facts  map[string]Card // by UUID: what does not change
+	facts  map[string]Card // by UUID: what does not change, and the memory as last read
 	far    [][]int         // between GPUs by their number; nil: it is not told
 	// version and cuda are the driver's.
 	version, cuda string
@@ -193,8 +193,8 @@ func gone(ret nvml.Return) bool {
 	return ret == nvml.ERROR_GPU_IS_LOST || ret == nvml.ERROR_RESET_REQUIRED || ret == nvml.ERROR_GPU_NOT_FOUND
 }
 
-// sample fills in the readings that the card offers. It fails only when the card
-// is gone. Of a MIG device the driver tells no utilization; its temperature is
+// sample fills in the readings that the card offers; of memory it is the last one that
+// succeeded, as whoever places goes by it. It fails only when the card is gone. Of a MIG device the driver tells no utilization; its temperature is
 // that of the GPU, whose power it shares with others.
 func (d *driver) sample(v device, card *Card) nvml.Return {
 	lost := nvml.SUCCESS
@@ -207,6 +207,9 @@ func (d *driver) sample(v device, card *Card) nvml.Return {
 	card.Utilization, card.Temperature, card.Power = Unread, Unread, Unread
 	if memory, ret := d.memory(v); ok(ret) {
 		card.Memory, card.Used = int64(memory.Total), int64(memory.Used)
+		last := d.facts[v.uuid]
+		last.Memory, last.Used = card.Memory, card.Used
+		d.facts[v.uuid] = last
 	}
 	heat := v.Device
 	if v.whole != nil {

@@ -209,6 +209,18 @@ func TestWhatDoesNotChangeIsReadOnce(t *testing.T) {
 	expect("after that", 2, 4)
 }
 
+func TestAReadingOfMemoryThatFailsChangesNothing(t *testing.T) {
+	a := titan("GPU-a", 1, nvml.SUCCESS)
+	d := newDriver(host(a), "", "")
+	before, err := d.read()
+	a.GetMemoryInfo_v2Func = func() (nvml.Memory_v2, nvml.Return) { return nvml.Memory_v2{}, nvml.ERROR_UNKNOWN }
+	a.GetMemoryInfoFunc = func() (nvml.Memory, nvml.Return) { return nvml.Memory{}, nvml.ERROR_UNKNOWN }
+	after, _ := d.read()
+	if c := after.Cards[0]; err != nil || before.Cards[0].Memory != 12<<30 || c.Memory != 12<<30 || c.Used != 3<<30 {
+		t.Errorf("before %+v, after %+v, %v", before.Cards, after.Cards, err)
+	}
+}
+
 func TestDistancesAreThoseOfTheTopology(t *testing.T) {
 	levels := map[int]nvml.GpuTopologyLevel{2: nvml.TOPOLOGY_SINGLE, 3: nvml.TOPOLOGY_MULTIPLE, 4: nvml.TOPOLOGY_HOSTBRIDGE, 5: nvml.TOPOLOGY_NODE, 6: nvml.TOPOLOGY_SYSTEM, 7: nvml.TOPOLOGY_INTERNAL}
 	cards := make([]nvml.Device, 9)
