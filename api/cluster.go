@@ -4,12 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"ddocker/api/options"
 	"ddocker/consensus/ledger"
+	"ddocker/sched"
 	"ddocker/settings"
 )
 
@@ -24,7 +28,7 @@ type nodeRow struct {
 	Memory, FreeMemory int64 // bytes
 	GPUs               []gpuRow
 	Containers         int
-	Reason             string // why it takes no containers now
+	Reason             string // why it takes no containers now, or does not offer its GPUs
 	Store              string // how images are read from its engine
 	Labels             map[string]string
 }
@@ -64,6 +68,9 @@ func (a *API) nodeRow(l *ledger.Ledger, n *ledger.Node, roles map[string]string)
 	case n.Drained != "":
 		r.State = "drained"
 	}
+	for _, why := range withheld(n) {
+		r.Reason = strings.TrimPrefix(r.Reason+"; "+why, "; ")
+	}
 	for _, card := range h.Cards {
 		r.GPUs = append(r.GPUs, gpuRow{
 			card.UUID, card.Index, card.Model, card.Profile, card.Memory,
@@ -71,6 +78,28 @@ func (a *API) nodeRow(l *ledger.Ledger, n *ledger.Node, roles map[string]string)
 		})
 	}
 	return r
+}
+
+// withheld says why the node does not offer cards that it shows: "2 GPUs withheld: …".
+func withheld(n *ledger.Node) (reasons []string) {
+	var whys []string
+	count := map[string]int{}
+	for _, c := range n.Observed.Cards {
+		if slices.ContainsFunc(n.Capacity.Cards, func(r sched.Card) bool { return r.UUID == c.UUID }) {
+			continue
+		}
+		if count[c.Why]++; count[c.Why] == 1 {
+			whys = append(whys, c.Why)
+		}
+	}
+	for _, why := range whys {
+		gpus := "GPUs"
+		if count[why] == 1 {
+			gpus = "GPU"
+		}
+		reasons = append(reasons, fmt.Sprintf("%d %s %s", count[why], gpus, why))
+	}
+	return reasons
 }
 
 func (a *API) roles() map[string]string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,8 +114,10 @@ func (k *knownCards) shown(host string, state *gpu.State, c *gpu.Card) cardRow {
 	if card := k.find(c.UUID); card != nil {
 		card.seen = true
 		r.settle(card.Closed)
+	} else if at := slices.IndexFunc(k.told, func(t ledger.ClosedCard) bool { return t.UUID == c.UUID }); at >= 0 {
+		r.settle(k.told[at].Why)
 	} else {
-		r.State, r.Reason = cardUnknown, "not offered to the cluster: is NVIDIA's container toolkit known to the host's Docker Engine?"
+		r.State, r.Reason = cardUnknown, "not offered to the cluster yet"
 	}
 	return r
 }

@@ -22,6 +22,7 @@ const (
 // knownCards are the cards of one host as the ledger has them.
 type knownCards struct {
 	list    []knownCard
+	told    []ledger.ClosedCard  // by the host, also of cards that it does not offer
 	holders map[string]*cardUser // by UUID
 	users   map[string]*cardUser // by container
 }
@@ -37,6 +38,7 @@ func cardsOf(l *ledger.Ledger, node string) *knownCards {
 	if n == nil {
 		return k
 	}
+	k.told = n.Observed.Cards
 	for _, card := range h.Cards {
 		k.list = append(k.list, knownCard{Card: card})
 	}

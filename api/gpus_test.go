@@ -161,7 +161,7 @@ func TestCardsThatTheDriverNoLongerTellsOfStayListed(t *testing.T) {
 		for _, r := range w.hosts[0].cards() {
 			got = append(got, fmt.Sprintf("%s %s: %.30s", r.UUID, r.State, r.Reason))
 		}
-		wantList(t, "cards", got, "GPU-n1 free: ", "GPU-new unknown: not offered to the cluster: is", "GPU-n1b lost: host n1 no longer shows it", "GPU-n2 unknown: the driver hangs")
+		wantList(t, "cards", got, "GPU-n1 free: ", "GPU-new unknown: not offered to the cluster yet", "GPU-n1b lost: host n1 no longer shows it", "GPU-n2 unknown: the driver hangs")
 	})
 }
 
@@ -250,6 +250,25 @@ func TestNodesSayWhichCardsAreFree(t *testing.T) {
 		want := []gpuRow{{UUID: "GPU-n1", Index: "0", Model: "TITAN Xp", Memory: 12 << 30, Free: true}, {UUID: "GPU-n1b", Index: "1", Model: "TITAN Xp", Memory: 12 << 30}}
 		if !slices.Equal(rows[0].GPUs, want) {
 			t.Errorf("got %+v", rows[0].GPUs)
+		}
+	})
+}
+
+func TestCardsThatAreNotOfferedSayWhy(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.twin.SetToolkit(enginetest.None)
+		h.machine.Plug(card("GPU-a", "0", "TITAN Xp", 12), card("GPU-b", "1", "TITAN Xp", 12))
+		time.Sleep(20 * time.Second)
+		why := `withheld: the Docker Engine does not give GPUs to containers: could not select device driver "" with capabilities: [[gpu]]`
+		rows := read[[]nodeRow](w, h.want(http.StatusOK, "", get, "/ddocker/nodes", ""))
+		if got := rows[0].Reason; got != "2 GPUs "+why {
+			t.Errorf("nodes say %q", got)
+		}
+		for _, c := range h.cards() {
+			if c.State != cardUnknown || c.Reason != why {
+				t.Errorf("%s is %s: %s", c.UUID, c.State, c.Reason)
+			}
 		}
 	})
 }
