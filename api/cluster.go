@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,8 +59,9 @@ func (a *API) nodeRow(l *ledger.Ledger, n *ledger.Node, roles map[string]string)
 		ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: cmp.Or(roles[n.Node], "joining"),
 		Version: n.Version, Engine: n.Engine, Cores: h.Cores.Count(), FreeMilliCPU: h.FreeMilliCPU(),
 		Memory: h.Memory, FreeMemory: h.FreeMemory(), GPUs: []gpuRow{}, Containers: h.Held.Containers, Reason: h.Closed,
-		Store: n.Observed.Store, Labels: n.Labels,
+		Store: n.Observed.Store, Labels: map[string]string{},
 	}
+	maps.Copy(r.Labels, n.Labels)
 	switch {
 	case n.Node != a.cfg.Self && !a.cfg.Alive(n.Node):
 		r.State = "down"

@@ -18,8 +18,8 @@ type tokenOptions struct {
 }
 
 func (o *tokenOptions) flags(c *cobra.Command) {
-	c.Flags().DurationVar(&o.life, "life", 0, "How long it is good, such as 30m or 72h (default 1h)")
-	c.Flags().IntVar(&o.uses, "uses", 0, "How many hosts may join with it (default 64)")
+	c.Flags().DurationVar(&o.life, "life", time.Hour, "How long it is good, such as 30m or 72h")
+	c.Flags().IntVar(&o.uses, "uses", 64, "How many hosts may join with it")
 }
 
 // newToken is a group that makes a token when it is given no further word.
@@ -65,13 +65,7 @@ func (a *app) token(ctx context.Context, o *tokenOptions) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{}
-	if o.life != 0 {
-		query.Set("life", o.life.String())
-	}
-	if o.uses != 0 {
-		query.Set("uses", strconv.Itoa(o.uses))
-	}
+	query := url.Values{"life": {o.life.String()}, "uses": {strconv.Itoa(o.uses)}}
 	var token struct {
 		Token, Expires string
 		Uses           int

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
-	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 )
 
 // BenchmarkReadingOfEightCards is what the child and the agent do at each interval
@@ -23,7 +23,7 @@ func BenchmarkReadingOfEightCards(b *testing.B) {
 			contents[fmt.Sprintf("%d/status", pid)] = "Name:\tpython\nUmask:\t0022\nState:\tR (running)\nUid:\t0\t0\t0\t0\n"
 			contents[fmt.Sprintf("%d/cgroup", pid)] = "0::/system.slice/docker-" + outer + ".scope\n"
 		}
-		running(&v.(*dgxa100.Device).Device, nvml.ProcessInfo{Pid: first, UsedGpuMemory: 1 << 30}, nvml.ProcessInfo{Pid: first + 1, UsedGpuMemory: 1 << 30})
+		running(&v.(*server.Device).Device, nvml.ProcessInfo{Pid: first, UsedGpuMemory: 1 << 30}, nvml.ProcessInfo{Pid: first + 1, UsedGpuMemory: 1 << 30})
 	}
 	d, r := newDriver(lib, files(b, contents), ""), New(Config{})
 	var line bytes.Buffer

@@ -8,7 +8,7 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock"
-	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 )
 
 func TestADGXIsFoundWhole(t *testing.T) {
@@ -25,7 +25,7 @@ func TestADGXIsFoundWhole(t *testing.T) {
 		far := []int{NVLink, NVLink, NVLink, NVLink, NVLink, NVLink, NVLink, NVLink}
 		far[i] = Self
 		want := Card{
-			UUID: lib.Devices[i].(*dgxa100.Device).UUID, Index: fmt.Sprint(i), Model: "Mock NVIDIA A100-SXM4-40GB",
+			UUID: lib.Devices[i].(*server.Device).UUID, Index: fmt.Sprint(i), Model: "Mock NVIDIA A100-SXM4-40GB",
 			Bus: busAt(0x40 + i), NUMA: i / 4, Far: far, Memory: 40 << 30, Utilization: 42, Temperature: 70, Power: 250_000,
 		}
 		if !reflect.DeepEqual(c, want) {

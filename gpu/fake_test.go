@@ -11,6 +11,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 )
 
 // host is an NVML with the given cards; nil is one that is lost. A method that no
@@ -110,10 +111,10 @@ func pci(n int) (p nvml.PciInfo) {
 func busAt(n int) string { return fmt.Sprintf("00000000:%02X:00.0", n) }
 
 // dgx is eight A100 on six NVSwitches, and what go-nvml's own twin of it lacks.
-func dgx() *dgxa100.Server {
+func dgx() *server.Server {
 	s := dgxa100.New()
 	for i, v := range s.Devices {
-		v := v.(*dgxa100.Device)
+		v := v.(*server.Device)
 		complete(&v.Device, 0x40+i, nvml.SUCCESS)
 		linkTo(&v.Device, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9)
 	}

@@ -140,6 +140,23 @@ func (v *cardView) foreign(c *gpu.Card) use {
 	return use{}
 }
 
+// taken says who was given the card beside the cluster after the cluster had granted it;
+// "": nobody. A container of the cluster is not kept from starting for that.
+func (v *cardView) taken(uuid string) string {
+	var ours, others []string
+	for id := range v.holders[uuid] {
+		if v.placed[id] {
+			ours = append(ours, v.names[id])
+		} else {
+			others = append(others, v.names[id])
+		}
+	}
+	if len(ours) == 0 || len(others) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("container %s, made outside the cluster, though %s was granted it", slices.Min(others), slices.Min(ours))
+}
+
 // closedCards returns the cards of this host that take nothing new, as the cluster is
 // to know them: closed at once, open again after a while without a reason.
 func (n *Node) closedCards() []ledger.ClosedCard {
@@ -164,6 +181,8 @@ func (n *Node) reasons(v *cardView, now time.Time) map[string]string {
 			}
 		} else if who != "" {
 			why[c.UUID] = whyBusy + who
+		} else if both := v.taken(c.UUID); both != "" {
+			why[c.UUID] = whyBusy + both
 		} else if doubtful && (!registered || !n.cards.known || was != nil && was.early) { // doubt neither closes nor opens
 			why[c.UUID] = whyDoubt
 		}

@@ -385,6 +385,18 @@ func TestOutsidersHoldTheCardsThatTheyName(t *testing.T) {
 	}
 }
 
+func TestCardThatWasGrantedAndIsTakenBesideTheClusterIsTold(t *testing.T) {
+	withCards(t, func(h *host) {
+		h.create("ours", gpus(1))
+		theirs := h.outside("theirs", `{"Image":"busybox:latest","HostConfig":{"DeviceRequests":[{"DeviceIDs":["GPU-a"],"Capabilities":[["gpu"]]}]}}`)
+		h.wantClosed(15*time.Second, "GPU-a: busy: used by container theirs, made outside the cluster, though ours was granted it")
+		if err := h.docker.Remove(h.w.Context(), theirs, true, true); err != nil {
+			h.w.Fatal(err)
+		}
+		h.wantClosed(reopenAfter + 15*time.Second)
+	}, "GPU-a", "GPU-b")
+}
+
 // use1 is a process of the container on the card, if it was given that.
 func use1(h *host, id, uuid string) []gpu.Process {
 	if slices.Contains(h.twin.Visible()[id], uuid) {

@@ -170,6 +170,8 @@ func TestCommandsThatMakeNoSenseAreRefusedAndChangeNothing(t *testing.T) {
 		"drain of no node":    {Drain: &Drain{Node: "n9"}},
 		"label of no node":    {LabelNode: &LabelNode{Node: "n9"}},
 		"label without a key": {LabelNode: &LabelNode{"n1", map[string]string{"": "a"}}},
+		"label for no rule":   {LabelNode: &LabelNode{"n1", map[string]string{"a b": "c"}}},
+		"label of a name":     {LabelNode: &LabelNode{"n1", map[string]string{"node": "c"}}},
 		"label too long":      {LabelNode: &LabelNode{"n1", map[string]string{"a": strings.Repeat("x", maxLabel+1)}}},
 	} {
 		data, err := Encode(c)

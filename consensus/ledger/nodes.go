@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"ddocker/sched"
 	"ddocker/settings"
@@ -108,6 +109,12 @@ func (l *Ledger) drain(c *Drain) Result {
 	return Result{}
 }
 
+// unfit says whether a key of a label may not have the character: rules could not name
+// it.
+func unfit(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+}
+
 func (l *Ledger) labelNode(c *LabelNode) Result {
 	old := l.nodes[c.Node]
 	if old == nil {
@@ -119,6 +126,9 @@ func (l *Ledger) labelNode(c *LabelNode) Result {
 	for key, value := range c.Labels {
 		if key == "" || len(key) > maxLabel || len(value) > maxLabel {
 			return refuse(Invalid, "a label has a key and a value of at most %d bytes", maxLabel)
+		}
+		if strings.ContainsFunc(key, unfit) || key == "node" {
+			return refuse(Invalid, "%q is no key of a label: it has letters, digits, dots, dashes and underscores, and is not \"node\"", key)
 		}
 		if n.Labels[key] = value; value == "" {
 			delete(n.Labels, key)
