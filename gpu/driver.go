@@ -194,8 +194,9 @@ func gone(ret nvml.Return) bool {
 }
 
 // sample fills in the readings that the card offers; of memory it is the last one that
-// succeeded, as whoever places goes by it. It fails only when the card is gone. Of a MIG device the driver tells no utilization; its temperature is
-// that of the GPU, whose power it shares with others.
+// succeeded, as whoever places goes by it. It fails only when the card is gone. Of a MIG
+// device the driver tells no utilization; its temperature is that of the GPU, whose
+// power it shares with others.
 func (d *driver) sample(v device, card *Card) nvml.Return {
 	lost := nvml.SUCCESS
 	ok := func(ret nvml.Return) bool {

@@ -13,9 +13,10 @@ const (
 	away = 5
 	// mostSteps bounds the search for the best cards, on all NUMA nodes together, so that
 	// no request keeps the log for longer than some milliseconds. The search is exact for
-	// up to 12 free cards; where there are more, and nothing rules them out, what is found
-	// is the best of those tried and of what grows card by card from some of them.
-	mostSteps = 1 << 19
+	// up to 12 free cards on 8 nodes; where there are more, and nothing rules them out,
+	// what is found is the best of those tried and of what grows card by card from some
+	// of them.
+	mostSteps = 1 << 18
 )
 
 // choice is the search for the cards that lie closest together, and to the cores.
