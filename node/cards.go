@@ -361,6 +361,7 @@ func (n *Node) cardsOf(known []sched.Card) []sched.Card {
 		}
 		out = append(out, sched.Card{UUID: c.UUID, Model: c.Model, Profile: c.Profile, Of: c.Of, Memory: c.Memory})
 	}
+	maps.DeleteFunc(n.cards.gone, func(uuid string, _ time.Time) bool { return !hasCard(known, uuid) })
 	for i := range out { // what the driver does not show is near to nothing
 		for out[i].Far != nil && len(out[i].Far) < len(out) {
 			out[i].Far = append(out[i].Far, gpu.System)
@@ -382,17 +383,21 @@ func hasCard(list []sched.Card, uuid string) bool {
 	return slices.ContainsFunc(list, func(c sched.Card) bool { return c.UUID == uuid })
 }
 
-// cards says what those cards of a machine that are wanted are to whoever places.
+// cards says what those cards of a machine that are wanted are to whoever places, each
+// once: the cluster takes none of a host that has a UUID twice.
 func cards(list []gpu.Card, t sched.Topology, wanted func(*gpu.Card) bool) (out []sched.Card) {
+	var at []int // in the list
 	for i := range list {
-		c := &list[i]
-		if !wanted(c) {
-			continue
+		if wanted(&list[i]) && !slices.ContainsFunc(at, func(j int) bool { return list[j].UUID == list[i].UUID }) {
+			at = append(at, i)
 		}
+	}
+	for _, i := range at {
+		c := &list[i]
 		s := sched.Card{UUID: c.UUID, Index: c.Index, Model: c.Model, Profile: c.Profile, Of: c.Of, Memory: c.Memory}
-		for j, distance := range c.Far {
-			if j < len(list) && wanted(&list[j]) {
-				s.Far = append(s.Far, distance)
+		for _, j := range at {
+			if j < len(c.Far) {
+				s.Far = append(s.Far, c.Far[j])
 			}
 		}
 		if c.NUMA >= 0 && c.NUMA < len(t.Nodes) {

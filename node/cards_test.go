@@ -139,6 +139,25 @@ func TestTrialThatCannotBeMadeIsMadeAgain(t *testing.T) {
 	})
 }
 
+func TestCardOutOfOrderIsTriedForNoOther(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.twin.SetGPUs("GPU-b")
+		h.plug("GPU-a", "GPU-b")
+		h.run()
+		h.wantCards(30*time.Second, "GPU-a", "GPU-b")
+	})
+}
+
+func TestCardThatTheDriverShowsTwiceIsRegisteredOnce(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.plug("GPU-a", "GPU-a")
+		h.run()
+		h.wantCards(10*time.Second, "GPU-a")
+	})
+}
+
 func TestUnknownCardsStayAndTakeNothing(t *testing.T) {
 	withCards(t, func(h *host) {
 		p, index := h.place("late", gpus(1))

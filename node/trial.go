@@ -51,8 +51,9 @@ func (n *Node) tryGPUs() {
 	t := &n.cards.trial
 	due := !t.over && !t.running && !time.Now().Before(t.next)
 	t.running = t.running || due
+	with := state.Cards[t.failed%len(state.Cards)].UUID // another one each time: one may be out of order
 	n.cards.mu.Unlock()
-	if due && !n.begin(func() { n.try(state.Cards[0].UUID) }) {
+	if due && !n.begin(func() { n.try(with) }) {
 		n.cards.mu.Lock()
 		defer n.cards.mu.Unlock()
 		t.running = false
