@@ -29,7 +29,7 @@ const (
 	kindCDI        = "nvidia.com/gpu=" // what NVIDIA's cards are called by their CDI names
 	visibleDevices = "NVIDIA_VISIBLE_DEVICES"
 	allGPUs        = "all" // stands for every card among the IDs of a device request
-	maxGPUs     = 128  // bounds the cards that one request may name by their number
+	maxGPUs        = 128   // bounds the cards that one request may name by their number
 )
 
 var (

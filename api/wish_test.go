@@ -105,7 +105,7 @@ func TestWishThatCannotBePlacedIsRefused(t *testing.T) {
 		host(`"DeviceRequests":[{"DeviceIDs":["first"],"Capabilities":[["gpu"]]}]`):                  `"first" is no GPU: name one by its UUID or its index`,
 		host(`"DeviceRequests":[{"DeviceIDs":["-1"],"Capabilities":[["gpu"]]}]`):                     `"-1" is no GPU`,
 		host(`"DeviceRequests":[{"DeviceIDs":[""],"Capabilities":[["gpu"]]}]`):                       `"" is no GPU`,
-		host(`"DeviceRequests":[{"Count":1000,"Driver":"nvidia"},{"Count":1000,"Driver":"nvidia"}]`): "2000 GPUs are more than one host has",
+		host(`"DeviceRequests":[{"Count":100,"Driver":"nvidia"},{"Count":100,"Driver":"nvidia"}]`): "200 GPUs are more than one host has",
 		host(`"Devices":[{"PathOnHost":"/dev/nvidia0"}]`):                                            "device /dev/nvidia0 would give the container an NVIDIA card",
 		host(`"Devices":[{"PathOnHost":"//dev/./nvidia1"}]`):                                         "ask for cards with --gpus",
 		host(`"Devices":[{"PathOnHost":"/dev"}]`):                                                    "ask for cards with --gpus",
