@@ -44,12 +44,12 @@ var varying = regexp.MustCompile(`/(Pid|Created|CreatedAt|created|StartedAt|Fini
 var fleeting = regexp.MustCompile(`/(ExecIDs|Health/Log)$`)
 
 // unordered are lists of objects that an engine keeps in a map.
-var unordered = regexp.MustCompile(`/Mounts$`)
+var unordered = regexp.MustCompile(`/(Mounts|Ports)$`)
 
 // place is what such objects are told apart by.
 func place(v any) string {
 	object, _ := v.(map[string]any)
-	return fmt.Sprint(object["Destination"])
+	return fmt.Sprint(object["Destination"], object["PrivatePort"], object["Type"], object["IP"])
 }
 
 // normal evens out a tree. path says where it stands, as in "/0/State/Pid".
@@ -70,7 +70,7 @@ func normal(path string, v any) any {
 			v[i] = normal(fmt.Sprintf("%s/%d", path, i), value)
 		}
 		if unordered.MatchString(path) {
-			slices.SortFunc(v, func(a, b any) int { return strings.Compare(place(a), place(b)) })
+			slices.SortStableFunc(v, func(a, b any) int { return strings.Compare(place(a), place(b)) })
 		}
 		return v
 	case string:
