@@ -12,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 	"ddocker/sched"
 )
 
@@ -23,13 +24,11 @@ const (
 )
 
 const (
-	driverNVIDIA   = "nvidia"
-	runtimeNVIDIA  = "nvidia"
-	driverCDI      = "cdi"
-	kindCDI        = "nvidia.com/gpu=" // what NVIDIA's cards are called by their CDI names
-	visibleDevices = "NVIDIA_VISIBLE_DEVICES"
-	allGPUs        = "all" // stands for every card among the IDs of a device request
-	maxGPUs        = 128   // bounds the cards that one request may name by their number
+	driverNVIDIA = "nvidia"
+	driverCDI    = "cdi"
+	kindCDI      = "nvidia.com/gpu=" // what NVIDIA's cards are called by their CDI names
+	allGPUs      = "all"             // stands for every card among the IDs of a device request
+	maxGPUs      = 128               // bounds the cards that one request may name by their number
 )
 
 var (
@@ -160,11 +159,11 @@ type runtimeWish struct {
 // devices returns the cards that the environment names. Not told: it names none, not
 // even no card.
 func (w *runtimeWish) devices(env []string) (ids []string, told bool) {
-	if w.HostConfig.Runtime != runtimeNVIDIA {
+	if w.HostConfig.Runtime != engine.RuntimeNVIDIA {
 		return nil, false
 	}
 	for _, variable := range slices.Backward(env) { // the last one counts
-		if name, value, _ := strings.Cut(variable, "="); name == visibleDevices {
+		if name, value, _ := strings.Cut(variable, "="); name == engine.VisibleDevices {
 			switch value {
 			case "", "none", "void":
 				return nil, true
@@ -179,7 +178,7 @@ func (w *runtimeWish) devices(env []string) (ids []string, told bool) {
 // that the ledger decides it, unless a type or a device request says which cards. As to
 // the runtime, the image's environment stands below the container's.
 func (a *API) askRuntime(ctx context.Context, said *runtimeWish, w *wish) {
-	if said.HostConfig.Runtime != runtimeNVIDIA || len(w.HostConfig.DeviceRequests) > 0 || w.Labels[labelType] != "" {
+	if said.HostConfig.Runtime != engine.RuntimeNVIDIA || len(w.HostConfig.DeviceRequests) > 0 || w.Labels[labelType] != "" {
 		return
 	}
 	ids, told := said.devices(said.Env)

@@ -56,9 +56,9 @@ func gpusOf(in container.InspectResponse) []string {
 	for _, r := range in.HostConfig.DeviceRequests {
 		gpus = append(gpus, requestedGPUs(r)...)
 	}
-	if strings.HasPrefix(in.HostConfig.Runtime, "nvidia") && in.Config != nil {
+	if strings.HasPrefix(in.HostConfig.Runtime, RuntimeNVIDIA) && in.Config != nil {
 		for _, v := range in.Config.Env {
-			if list, ok := strings.CutPrefix(v, "NVIDIA_VISIBLE_DEVICES="); ok {
+			if list, ok := strings.CutPrefix(v, VisibleDevices+"="); ok {
 				gpus = append(gpus, visibleDevices(list)...)
 			}
 		}

@@ -163,7 +163,7 @@ func (n *Node) closedCards() []ledger.ClosedCard {
 	v, now := n.viewCards(), time.Now()
 	n.cards.mu.Lock()
 	defer n.cards.mu.Unlock()
-	return n.cards.settle(n.reasons(v, now), v.state.Known && (len(v.state.Cards) == 0 || n.cards.trial.told()), now)
+	return n.cards.settle(n.reasons(v, now), n.cards.knows(v.state), now)
 }
 
 // reasons says why cards are closed now, by UUID. Its caller holds the mutex of cards.
@@ -376,7 +376,12 @@ func (n *Node) knowsCards() bool {
 	state := n.cfg.Machine.GPUs()
 	n.cards.mu.Lock()
 	defer n.cards.mu.Unlock()
-	return state.Known && (len(state.Cards) == 0 || n.cards.trial.told())
+	return n.cards.knows(state)
+}
+
+// knows says whether all is known of the cards: which there are, and how they are given.
+func (c *cardMemory) knows(state gpu.State) bool {
+	return state.Known && (len(state.Cards) == 0 || c.trial.told())
 }
 
 func hasCard(list []sched.Card, uuid string) bool {
