@@ -189,6 +189,9 @@ func (a *API) build(w http.ResponseWriter, c *call) {
 	owner := a.cfg.Caller(c.Request)
 	names, err := a.buildNames(c.URL.Query()["t"], owner)
 	if err == nil {
+		err = a.admitBuild(c)
+	}
+	if err == nil {
 		err = a.awake(c.Context(), a.cfg.Self)
 	}
 	if err == nil {
@@ -258,7 +261,11 @@ func (a *API) publishTags(ctx context.Context, names []string, owner string) err
 // session is a connection of its own between a client and this node's BuildKit.
 func (a *API) session(w http.ResponseWriter, c *call) {
 	owner := a.cfg.Caller(c.Request)
-	if err := a.openBuild(c.Context(), owner); err != nil {
+	err := a.admitBuild(c)
+	if err == nil {
+		err = a.openBuild(c.Context(), owner)
+	}
+	if err != nil {
 		failWith(w, err)
 		return
 	}

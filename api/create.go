@@ -49,6 +49,9 @@ func (a *API) create(w http.ResponseWriter, c *call) {
 	var order *order
 	body, err := receive(w, c.Request, createShape())
 	if err == nil {
+		err = a.admitCreate(c, body)
+	}
+	if err == nil {
 		order, err = a.order(c, body)
 	}
 	if err != nil {

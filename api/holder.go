@@ -144,6 +144,10 @@ func (a *API) holder(w http.ResponseWriter, c *call) {
 
 // start starts or restarts a container, but not beside the one whose place it takes over.
 func (a *API) start(w http.ResponseWriter, c *call) {
+	if err := a.admitStart(w, c); err != nil {
+		failWith(w, err)
+		return
+	}
 	t, ok := a.located(w, c, c.ref)
 	if !ok {
 		return
@@ -152,7 +156,7 @@ func (a *API) start(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusConflict, "container %s is to take over what container %s holds on host %s: remove that first", t.Name, old.Name, a.hosts.name(t.Node))
 		return
 	}
-	a.send(w, c, t.Node, t.Container)
+	a.send(w, c.withBody(nil), t.Node, t.Container)
 }
 
 // replacedBy returns what the container is to replace. Only the newest state may say
@@ -299,6 +303,9 @@ func (a *API) createExec(w http.ResponseWriter, c *call) {
 		return
 	}
 	fields, err := receive(w, c.Request, execShape())
+	if err == nil {
+		err = a.admits(c, execRules(), fields)
+	}
 	if err != nil {
 		failWith(w, err)
 		return

@@ -21,6 +21,9 @@ func (a *API) createNetwork(w http.ResponseWriter, c *call) {
 	body, err := receive(w, c.Request, shapeOf[network.CreateRequest, newer.CreateRequest]())
 	var name string
 	if err == nil {
+		err = a.admits(c, networkRules(), body)
+	}
+	if err == nil {
 		name, err = text(body, "Name")
 	}
 	switch {
@@ -213,6 +216,9 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attach
 		return t, false
 	}
 	ref, err := text(t.body, "Container")
+	if err == nil {
+		err = a.admitAttachment(c, t.body, ref)
+	}
 	if err != nil {
 		failWith(w, err)
 		return t, false

@@ -78,7 +78,7 @@ func containerRoutes() []route {
 
 func imageRoutes() []route {
 	return []route{
-		{post, "/build", (*API).build},
+		{post, pathBuild, (*API).build},
 		{post, "/build/cancel", (*API).here},
 		{post, "/build/prune", (*API).pruneBuilds},
 		{post, "/session", (*API).session},

@@ -18,6 +18,9 @@ func (a *API) createVolume(w http.ResponseWriter, c *call) {
 	body, err := receive(w, c.Request, shapeOf[volume.CreateOptions, newer.CreateRequest]())
 	var name string
 	if err == nil {
+		err = a.admits(c, volumeRules(), body)
+	}
+	if err == nil {
 		name, err = text(body, "Name")
 	}
 	if err != nil {

@@ -72,6 +72,10 @@ func inWorldOf(t *testing.T, n int, speaks map[string][2]string, play func(w *wo
 		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{Configure: &alone}); err != nil {
 			t.Fatal(err)
 		}
+		// The tests' caller may do everything, also by what hosts know of it.
+		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{AddUser: &ledger.AddUser{Name: "alice", Role: ledger.Admin}}); err != nil {
+			t.Fatal(err)
+		}
 		for i := range n {
 			w.add(fmt.Sprintf("n%d", i+1))
 		}
