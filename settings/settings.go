@@ -47,6 +47,18 @@ type Settings struct {
 	// ImageDisk is how full a host's disk may be, in percent, before copies that
 	// the cluster made are removed from it: 1 to 100.
 	ImageDisk int
+	// Visibility says what users see of what is not theirs: "all" or "own"; empty: all.
+	Visibility string `json:",omitempty"`
+	// BindRoots are directories below which users may mount what is on the hosts;
+	// "{user}" stands for the user's name.
+	BindRoots []string `json:",omitempty"`
+	// Allow names what users may do besides; nil: the default.
+	Allow []string `json:",omitempty"`
+}
+
+// Trusts says whether the settings have what is read since version 5 of the log.
+func (s *Settings) Trusts() bool {
+	return s.Visibility != "" || len(s.BindRoots) > 0 || len(s.Allow) > 0
 }
 
 // Type is one size of container.

@@ -85,6 +85,11 @@ func (l *Ledger) nodeNames(ids []string) string {
 	for i, id := range ids {
 		names[i] = l.nodeName(id)
 	}
+	return joinNames(names)
+}
+
+// joinNames sorts names and lists at most maxNamed of them.
+func joinNames(names []string) string {
 	slices.Sort(names)
 	if more := len(names) - maxNamed; more > 0 {
 		names = append(names[:maxNamed], fmt.Sprintf("and %d more", more))

@@ -10,8 +10,8 @@ import (
 )
 
 // Version is the newest version of commands and snapshots that this ledger
-// reads, and the one it writes.
-const Version = 4
+// reads.
+const Version = 5
 
 // Command is one entry of the log: a request ID and exactly one of the verbs.
 type Command struct {
@@ -45,11 +45,26 @@ type Command struct {
 	Undefine  *Undefine          `json:"undefine,omitempty"`
 	Attach    *Attach            `json:"attach,omitempty"`
 	Move      *Move              `json:"move,omitempty"`
+
+	Raise      *Raise      `json:"raise,omitempty"`
+	AddUser    *AddUser    `json:"addUser,omitempty"`
+	ChangeUser *ChangeUser `json:"changeUser,omitempty"`
+	RemoveUser *RemoveUser `json:"removeUser,omitempty"`
+	AddKey     *AddKey     `json:"addKey,omitempty"`
+	Vote       *Vote       `json:"vote,omitempty"`
+	Remove     *Remove     `json:"remove,omitempty"`
+	Forget     *Forget     `json:"forget,omitempty"`
 }
 
-// Encode writes a command for the log.
+// ofTrust says whether the command's verb is one of version 5.
+func (c *Command) ofTrust() bool {
+	return c.Raise != nil || c.AddUser != nil || c.ChangeUser != nil || c.RemoveUser != nil || c.AddKey != nil ||
+		c.Vote != nil || c.Remove != nil || c.Forget != nil
+}
+
+// Encode writes a command for the log, in the lowest version that knows it.
 func Encode(c Command) ([]byte, error) {
-	c.Version = Version
+	c.Version = since(&c)
 	data, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)
@@ -65,6 +80,10 @@ type Register struct {
 	Version  string   `json:"version"` // of ddocker
 	Engine   string   `json:"engine"`  // version of the Docker Engine
 	Capacity Capacity `json:"capacity"`
+	// Speaks is the newest version of entries that the node reads; 0: 4.
+	Speaks int `json:"speaks,omitempty"`
+	// Key is the SHA-256 of the node's public key in its X.509 form, hexadecimal.
+	Key string `json:"key,omitempty"`
 	// Keep says that the node does not know its cards: it has those that it had. It is
 	// no part of what is kept.
 	Keep bool `json:"keep,omitempty"`

@@ -125,7 +125,7 @@ func marshal(t *rapid.T, r Result) []byte {
 
 func drawCommand(t *rapid.T) Command {
 	c := rapid.SampledFrom([]func(*rapid.T) Command{
-		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawLimit, drawLimit, drawConfigure, drawToken, drawNode,
+		drawRegister, drawObserve, drawReserve, drawReserve, drawReserve, drawConfirm, drawRelease, drawRename, drawLimit, drawLimit, drawConfigure, drawToken, drawNode, drawTrust,
 		drawImageCommand, drawImageCommand, drawImageCommand, drawImageCommand,
 		drawObjectCommand, drawObjectCommand, drawObjectCommand,
 	}).Draw(t, "verb")(t)
@@ -154,7 +154,7 @@ func drawRegister(t *rapid.T) Command {
 			Physical: []sched.CPUSet{sched.CPUs(0, 1), sched.CPUs(2), sched.CPUs(3, 4), sched.CPUs(5)},
 		}
 	}
-	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c, Keep: rapid.Bool().Draw(t, "keep")}}
+	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c, Keep: rapid.Bool().Draw(t, "keep"), Speaks: rapid.SampledFrom([]int{0, 5, 5, 5}).Draw(t, "speaks")}}
 }
 
 // drawCards draws cards of the node's own, and some that go from node to node.
@@ -268,6 +268,29 @@ func drawNode(t *rapid.T) Command {
 		return Command{LabelNode: &LabelNode{Node: node, Labels: map[string]string{"zone": value}}}
 	}
 	return Command{Drain: &Drain{Node: node, Open: rapid.Bool().Draw(t, "open"), By: rapid.SampledFrom([]string{"", "alice"}).Draw(t, "by")}}
+}
+
+func drawTrust(t *rapid.T) Command {
+	node, user := pool(t, "node", "n", 3), pool(t, "user", "u", 3)
+	role := rapid.SampledFrom([]Role{Admin, Member, "king"}).Draw(t, "role")
+	switch rapid.IntRange(0, 8).Draw(t, "trust") {
+	case 0:
+		return Command{AddUser: &AddUser{Name: user, Role: role, By: "root"}}
+	case 1:
+		return Command{ChangeUser: &ChangeUser{Name: user, Role: role}}
+	case 2:
+		return Command{RemoveUser: &RemoveUser{Name: user}}
+	case 3, 4:
+		life := time.Duration(rapid.IntRange(-1, 9).Draw(t, "hours")) * time.Hour
+		return Command{AddKey: &AddKey{User: user, Key: UserKey{pool(t, "key", "k", 4), start().Add(life)}}}
+	case 5:
+		return Command{Vote: &Vote{Node: node, Want: rapid.SampledFrom([]Suffrage{"", Always, Never, "maybe"}).Draw(t, "want")}}
+	case 6:
+		return Command{Forget: &Forget{Placement: pool(t, "placement", "p", 12)}}
+	case 7:
+		return Command{Raise: &Raise{To: rapid.IntRange(3, 6).Draw(t, "level")}}
+	}
+	return Command{Remove: &Remove{Node: node, By: user, Left: rapid.Bool().Draw(t, "left"), Force: rapid.Bool().Draw(t, "force")}}
 }
 
 func drawToken(t *rapid.T) Command {

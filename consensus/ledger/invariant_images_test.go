@@ -101,7 +101,7 @@ func (r imageRecords) keptBy(t fataler, l *Ledger, entry []byte) {
 		i := l.images[removal.Name]
 		again := i != nil && i.ID == removal.ID
 		for _, node := range removal.Nodes {
-			if !pending(l, removal, node) && !lists(node, removal.Index) && !again {
+			if !pending(l, removal, node) && !lists(node, removal.Index) && !again && l.nodes[node] != nil {
 				t.Fatalf("the removal %v is forgotten on %s, which has not shown that it did it", removal, node)
 			}
 		}
@@ -140,7 +140,7 @@ func (r imageRecords) copiesKept(t fataler, l *Ledger, c *Command, lists func(st
 func nameKept(t fataler, l *Ledger, before, now *Image, c *Command) {
 	t.Helper()
 	unnamed := c.Unname != nil && c.Unname.Name == before.Name && c.Unname.ID == before.ID
-	lost := c.Observe != nil && len(l.holders[before.ID]) == 0
+	lost := (c.Observe != nil || c.Remove != nil) && len(l.holders[before.ID]) == 0
 	switch {
 	case before.ID == "": // a claim: it comes and goes
 	case now == nil && !unnamed && !lost:

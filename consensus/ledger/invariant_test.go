@@ -268,6 +268,8 @@ func FuzzApply(f *testing.F) {
 		{Register: &Register{Node: "n2", Name: "gpu2", Capacity: Capacity{Cores: sched.CPUs(0, 1), Cards: []sched.Card{{UUID: "card-n1", Near: sched.CPUs(1), Far: []int{0}}}, Topology: sched.Topology{Nodes: []sched.CPUSet{sched.CPUs(0)}, Physical: []sched.CPUSet{sched.CPUs(0, 1)}}}}},
 		{Observe: &Observe{Node: "n1", Cards: []ClosedCard{{"card-n1", "busy: used by python"}, {"card-n1", ""}}, Containers: []Outsider{{ID: "o", Name: "o", Grant: sched.Grant{GPUs: []string{"card-n2"}}}}}},
 		place("p3", "db", sched.Request{MilliCPU: 2000, GPUs: []sched.GPUWish{{Model: "titan xp", Memory: 1}, {Index: "0:1", Profile: "1g.5gb", UUID: "card-n2"}}}),
+		{Remove: &Remove{Node: "n1", Force: true}}, {Forget: &Forget{"p1"}}, {Vote: &Vote{"n2", Never}}, {Raise: &Raise{5}},
+		{AddUser: &AddUser{Name: "alice", Role: Member}}, {ChangeUser: &ChangeUser{"alice", Admin}}, {RemoveUser: &RemoveUser{"alice"}}, {AddKey: &AddKey{"alice", UserKey{"k", start().Add(1)}}},
 		{Observe: &Observe{Node: "n2", Seen: 3, Images: []Holding{has("sha256:f1", "debian:12")}}},
 	} {
 		data, err := Encode(c)

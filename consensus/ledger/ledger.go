@@ -38,6 +38,11 @@ type Ledger struct {
 	uses       uses       // of the objects
 	leftovers  []Leftover // oldest first; replaced, not changed
 	expired    []string   // placements released without a container, oldest first
+	level      int        // see Level
+	users      map[string]*User
+	keys       map[string]string // user's name by the hash of its key
+	lost       []Lost            // oldest first; replaced, not changed
+	gone       []Departed        // oldest first; replaced, not changed
 }
 
 // Node is a machine of the cluster. What is exported of it is never changed once
@@ -50,6 +55,8 @@ type Node struct {
 	Drained string
 	// Labels are for rules, and for people.
 	Labels map[string]string
+	// Vote is what an administrator wants of its vote.
+	Vote Suffrage
 	// evicted are copies that it was allowed to remove since it listed its images,
 	// each with its place in the log, oldest first; replaced, not changed.
 	evicted []Holding
@@ -105,6 +112,9 @@ func New() *Ledger {
 		memos:      memory{byID: map[string]memo{}},
 		objects:    map[thing]*Object{},
 		uses:       uses{},
+		level:      firstLevel,
+		users:      map[string]*User{},
+		keys:       map[string]string{},
 	}
 }
 
@@ -212,6 +222,28 @@ func (l *Ledger) applyObjects(c *Command, at time.Time) Result {
 		return l.attach(c.Attach)
 	case c.Move != nil:
 		return l.move(c.Move)
+	}
+	return l.applyTrust(c, at)
+}
+
+func (l *Ledger) applyTrust(c *Command, at time.Time) Result {
+	switch {
+	case c.Raise != nil:
+		return l.raise(c.Raise)
+	case c.AddUser != nil:
+		return l.addUser(c.AddUser, at)
+	case c.ChangeUser != nil:
+		return l.changeUser(c.ChangeUser)
+	case c.RemoveUser != nil:
+		return l.removeUser(c.RemoveUser)
+	case c.AddKey != nil:
+		return l.addKey(c.AddKey, at)
+	case c.Vote != nil:
+		return l.vote(c.Vote)
+	case c.Remove != nil:
+		return l.remove(c.Remove, at)
+	case c.Forget != nil:
+		return l.forget(c.Forget)
 	}
 	return refuse(Invalid, "the command has no verb that this node knows: upgrade ddocker on it")
 }

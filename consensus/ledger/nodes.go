@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"ddocker/sched"
 	"ddocker/settings"
@@ -16,6 +17,9 @@ func (l *Ledger) register(c *Register) Result {
 	}
 	if n := l.NodeNamed(c.Name); n != nil && n.Name == c.Name && n.Node != c.Node {
 		return refuse(Conflict, "a node named %s is already in the cluster, at %s: start this one with another --name", c.Name, n.Address)
+	}
+	if gone := l.GoneNode(c.Node); gone != nil {
+		return refuse(Unknown, "node %s was removed from the cluster by %s at %s", c.Name, gone.By, gone.At.Format(time.RFC3339))
 	}
 	n := Node{held: map[string]*Placement{}}
 	if old := l.nodes[c.Node]; old != nil {
@@ -105,6 +109,20 @@ func (l *Ledger) drain(c *Drain) Result {
 	if c.Open {
 		n.Drained = ""
 	}
+	l.put(&n)
+	return Result{}
+}
+
+func (l *Ledger) vote(c *Vote) Result {
+	old := l.nodes[c.Node]
+	if old == nil {
+		return refuse(Unknown, "node %s is not in the cluster", c.Node)
+	}
+	if c.Want != "" && c.Want != Always && c.Want != Never {
+		return refuse(Invalid, "%q is no wish for a vote: it is %q, %q or none", c.Want, Always, Never)
+	}
+	n := *old
+	n.Vote = c.Want
 	l.put(&n)
 	return Result{}
 }

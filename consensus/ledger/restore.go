@@ -48,6 +48,13 @@ func (l *Ledger) readHead(h *head) error {
 		r.Nodes = slices.Compact(slices.Sorted(slices.Values(r.Nodes)))
 		l.addRemoval(r)
 	}
+	l.level, l.lost = max(h.Version, firstLevel), h.Lost
+	for _, u := range h.Users {
+		if u == nil || u.Name == "" || l.users[u.Name] != nil {
+			return errors.New("a user is in it twice, or has no name")
+		}
+		l.setUser(nil, u)
+	}
 	for _, t := range h.Tokens {
 		l.tokens[t.Hash] = t
 	}
@@ -80,6 +87,7 @@ func (l *Ledger) readRecords(in *json.Decoder, h *head) error {
 			return err
 		}
 	}
+	l.gone = h.Gone
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more follows than its head counts")
 	}
@@ -98,7 +106,7 @@ func (l *Ledger) readNode(in *json.Decoder) error {
 		return refused
 	}
 	n := *l.nodes[r.Register.Node]
-	n.Observed, n.evicted, n.Drained, n.Labels = r.Observed, r.Evicted, r.Drained, r.Labels
+	n.Observed, n.evicted, n.Drained, n.Labels, n.Vote = r.Observed, r.Evicted, r.Drained, r.Labels, r.Vote
 	l.put(&n)
 	l.setHoldings(n.Node, sortHoldings(r.Observed.Images))
 	return nil

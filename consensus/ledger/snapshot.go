@@ -23,7 +23,7 @@ type Snapshot struct {
 	objects    []*Object
 }
 
-// head is a snapshot's first record: its version, how many records follow, and
+// head is a snapshot's first record: its version, which is the ledger's level, how many records follow, and
 // what is small.
 type head struct {
 	Version    int               `json:"v"`
@@ -38,6 +38,9 @@ type head struct {
 	Removals   []Removal         `json:"removals,omitempty"`
 	Objects    int               `json:"objects,omitempty"`
 	Leftovers  []Leftover        `json:"leftovers,omitempty"`
+	Users      []*User           `json:"users,omitempty"`
+	Lost       []Lost            `json:"lost,omitempty"`
+	Gone       []Departed        `json:"gone,omitempty"`
 }
 
 type nodeRecord struct {
@@ -46,6 +49,7 @@ type nodeRecord struct {
 	Evicted  []Holding         `json:"evicted,omitempty"`
 	Drained  string            `json:"drained,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
+	Vote     Suffrage          `json:"vote,omitempty"`
 }
 
 // Snapshot copies the ledger's index of itself, not the records: the cost is a
@@ -61,10 +65,11 @@ func (l *Ledger) Snapshot() Snapshot {
 		s.memos = append(s.memos, l.memos.byID[id])
 	}
 	s.head = head{
-		Version: Version, Index: l.index, Settings: l.settings, Tokens: l.Tokens(), Expired: slices.Clone(l.expired),
+		Version: l.level, Index: l.index, Settings: l.settings, Tokens: l.Tokens(), Expired: slices.Clone(l.expired),
 		Nodes: len(s.nodes), Placements: len(s.placements), Memos: len(s.memos),
 		Images: len(s.images), Removals: l.removals,
 		Objects: len(s.objects), Leftovers: l.leftovers,
+		Users: l.Users(), Lost: l.lost, Gone: l.gone,
 	}
 	return s
 }
@@ -77,7 +82,7 @@ func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	out := json.NewEncoder(buffered)
 	err := out.Encode(s.head)
 	for _, n := range s.nodes {
-		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed, n.evicted, n.Drained, n.Labels}))
+		err = errors.Join(err, out.Encode(nodeRecord{n.Register, n.Observed, n.evicted, n.Drained, n.Labels, n.Vote}))
 	}
 	for _, p := range s.placements {
 		err = errors.Join(err, out.Encode(p))

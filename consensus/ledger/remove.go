@@ -1,0 +1,108 @@
+package ledger
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Bounds of what is remembered of removed nodes; the oldest are forgotten. A forgotten
+// node's certificate has expired long since.
+const (
+	maxLost = 4096
+	maxGone = 1024
+)
+
+func (l *Ledger) remove(c *Remove, at time.Time) Result {
+	n := l.nodes[c.Node]
+	switch {
+	case n == nil && l.GoneNode(c.Node) != nil:
+		return Result{} // it was, by somebody else
+	case n == nil:
+		return refuse(Unknown, "node %s is not in the cluster", c.Node)
+	case len(l.nodes) == 1:
+		return refuse(Conflict, "%s is the only node of the cluster", n.Name)
+	case c.Left && !c.Force && len(n.held) > 0:
+		return refuse(Conflict, "%s holds %d containers: remove them first, or leave with --force and they run on as the machine's own", n.Name, len(n.held))
+	}
+	for _, p := range l.Placed(c.Node) {
+		l.release(&Release{Placement: p.ID})
+		if p.Container != "" {
+			l.lost = append(slices.Clone(l.lost), Lost{Placement: *p, Host: n.Name, At: at.UTC(), Left: c.Left})
+		}
+	}
+	l.lost = l.lost[max(0, len(l.lost)-maxLost):]
+	l.strike(l.nodes[c.Node])
+	gone := append(slices.Clone(l.gone), Departed{ID: n.Node, Name: n.Name, At: at.UTC(), By: cmp.Or(c.By, somebody), Left: c.Left})
+	l.gone = gone[max(0, len(gone)-maxGone):]
+	return Result{}
+}
+
+// strike takes a node that holds no placement out of all that the ledger has of it.
+func (l *Ledger) strike(n *Node) {
+	had := n.Observed.Images
+	l.setHoldings(n.Node, nil)
+	l.settleRemovals(n.Node, func(Removal) bool { return true })
+	l.leftovers = slices.DeleteFunc(slices.Clone(l.leftovers), func(f Leftover) bool { return f.Node == n.Node })
+	for name, i := range l.images {
+		if i.Claim != "" && i.Node == n.Node {
+			delete(l.images, name)
+		}
+	}
+	for key, o := range l.objects {
+		l.uproot(key, o, n.Node)
+	}
+	n = l.nodes[n.Node]
+	l.drop(n)
+	none := Node{Register: Register{Node: n.Node}, host: n.host, stakes: n.stakes}
+	l.stake(&none)
+	delete(l.nodes, n.Node)
+	l.forgetLost(had)
+}
+
+// uproot takes the node's instance from an object. One whose home it was lives on where
+// there is another, and ends with its only one.
+func (l *Ledger) uproot(key thing, o *Object, node string) {
+	if _, on := o.Instance(node); !on && o.Home != node {
+		return
+	}
+	o = o.without(node)
+	if o.Home == node && len(o.On) == 0 {
+		delete(l.objects, key)
+		return
+	}
+	if o.Home == node {
+		o.Home = o.On[0].Node
+	}
+	l.objects[key] = o
+}
+
+func (l *Ledger) forget(c *Forget) Result {
+	l.lost = slices.DeleteFunc(slices.Clone(l.lost), func(p Lost) bool { return p.Placement.ID == c.Placement })
+	return Result{}
+}
+
+// GoneNode returns what is remembered of a removed node, or nil.
+func (l *Ledger) GoneNode(id string) *Departed {
+	for i := range l.gone {
+		if l.gone[i].ID == id {
+			return &l.gone[i]
+		}
+	}
+	return nil
+}
+
+// Losts returns the placements whose nodes were removed, oldest first.
+func (l *Ledger) Losts() []Lost { return l.lost }
+
+// LostNamed returns the newest lost placement whose container has the name, or the ID
+// or a beginning of it of at least four digits; nil: there is none.
+func (l *Ledger) LostNamed(ref string) *Lost {
+	for i := len(l.lost) - 1; i >= 0; i-- {
+		p := &l.lost[i].Placement
+		if p.Name == ref || len(ref) >= shortestID && len(p.Container) >= len(ref) && p.Container[:len(ref)] == ref {
+			return &l.lost[i]
+		}
+	}
+	return nil
+}
