@@ -186,7 +186,7 @@ func (a *API) publishName(ctx context.Context, name, id string, owners []string)
 // where they are somebody else's, and are the cluster's before the client hears that
 // it is done.
 func (a *API) build(w http.ResponseWriter, c *call) {
-	owner := a.cfg.Caller(c.Request)
+	owner := a.who(c).Name
 	names, err := a.buildNames(c.URL.Query()["t"], owner)
 	if err == nil {
 		err = a.awake(c.Context(), a.cfg.Self)
@@ -257,7 +257,7 @@ func (a *API) publishTags(ctx context.Context, names []string, owner string) err
 
 // session is a connection of its own between a client and this node's BuildKit.
 func (a *API) session(w http.ResponseWriter, c *call) {
-	owner := a.cfg.Caller(c.Request)
+	owner := a.who(c).Name
 	if err := a.openBuild(c.Context(), owner); err != nil {
 		failWith(w, err)
 		return

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/user"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"ddocker/api"
+	"ddocker/consensus/ledger"
+	"ddocker/identity"
+)
+
+// localKey is the context key of the local user at the other end of a socket.
+type localKey struct{}
+
+// withLocal notes who is at the other end of a socket of this machine. A user's name
+// is asked for when it is needed first, by nobody who would hold up others.
+func (a *agent) withLocal(ctx context.Context, c net.Conn) context.Context {
+	uid, err := a.cfg.peerUser(c)
+	return context.WithValue(ctx, localKey{}, sync.OnceValues(func() (api.Caller, error) {
+		if err != nil {
+			return api.Caller{}, fmt.Errorf("ask who is at the other end of the socket: %w", err)
+		}
+		who := api.Caller{Name: strconv.FormatUint(uint64(uid), 10), From: "socket"}
+		if u, err := user.LookupId(who.Name); err == nil {
+			who.Name = u.Username
+		}
+		if uid == 0 {
+			who.Role = ledger.Admin
+		}
+		return who, nil
+	}))
+}
+
+// peerUser tells the number of the user at the other end of a unix socket.
+func peerUser(c net.Conn) (uid uint32, err error) {
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return 0, fmt.Errorf("%T is no unix socket", c)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *syscall.Ucred
+	var fault error
+	if err := raw.Control(func(fd uintptr) {
+		cred, fault = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	}); err != nil || fault != nil {
+		return 0, errors.Join(err, fault)
+	}
+	return cred.Uid, nil
+}
+
+// caller says who sends a request: a local user, or the holder of a certificate.
+func (a *agent) caller(r *http.Request) (api.Caller, error) {
+	if local, ok := r.Context().Value(localKey{}).(func() (api.Caller, error)); ok {
+		who, err := local()
+		if err == nil && who.Role == "" {
+			who.Role = ledger.Member
+		}
+		return who, err
+	}
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	if id, ok := identity.PeerID(r.TLS); ok {
+		return a.nodeCaller(id, from)
+	}
+	return api.Caller{}, errors.New(`a client certificate of this cluster is needed: see "Remote clients" in the README`)
+}
+
+// nodeCaller is root of a machine of the cluster, who shows the machine's certificate.
+func (a *agent) nodeCaller(id, from string) (who api.Caller, err error) {
+	who = api.Caller{Name: "root@" + id, Role: ledger.Admin, From: from}
+	a.log.View(func(l *ledger.Ledger) {
+		switch n := l.Node(id); {
+		case n != nil:
+			who.Name = "root@" + n.Name
+		case len(l.Nodes()) > 0:
+			err = fmt.Errorf("node %s is not of this cluster any more: its certificate is refused", id)
+		}
+	})
+	return who, err
+}
