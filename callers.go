@@ -16,6 +16,9 @@ import (
 	"ddocker/identity"
 )
 
+// root is who may do everything on a machine, and so in the cluster.
+const root = "root"
+
 // localKey is the context key of the local user at the other end of a socket.
 type localKey struct{}
 
@@ -27,12 +30,12 @@ func (a *agent) withLocal(ctx context.Context, c net.Conn) context.Context {
 		if err != nil {
 			return api.Caller{}, fmt.Errorf("ask who is at the other end of the socket: %w", err)
 		}
-		who := api.Caller{Name: strconv.FormatUint(uint64(uid), 10), From: "socket"}
-		if u, err := user.LookupId(who.Name); err == nil {
-			who.Name = u.Username
-		}
 		if uid == 0 {
-			who.Role = ledger.Admin
+			return api.Caller{Name: root, From: "socket"}, nil
+		}
+		who := api.Caller{Name: strconv.FormatUint(uint64(uid), 10), From: "socket"}
+		if u, err := user.LookupId(who.Name); err == nil && u.Username != root {
+			who.Name = u.Username
 		}
 		return who, nil
 	}))
@@ -62,9 +65,7 @@ func peerUser(c net.Conn) (uid uint32, err error) {
 func (a *agent) caller(r *http.Request) (api.Caller, error) {
 	if local, ok := r.Context().Value(localKey{}).(func() (api.Caller, error)); ok {
 		who, err := local()
-		if err == nil && who.Role == "" {
-			who.Role = ledger.Member
-		}
+		a.log.View(func(l *ledger.Ledger) { who.Role = l.RoleOf(who.Name) })
 		return who, err
 	}
 	from, _, _ := net.SplitHostPort(r.RemoteAddr)
@@ -75,14 +76,14 @@ func (a *agent) caller(r *http.Request) (api.Caller, error) {
 }
 
 // nodeCaller is root of a machine of the cluster, who shows the machine's certificate.
+// What root owns is one, whichever machine it is on.
 func (a *agent) nodeCaller(id, from string) (who api.Caller, err error) {
-	who = api.Caller{Name: "root@" + id, Role: ledger.Admin, From: from}
+	who = api.Caller{Name: root, Role: ledger.Admin, From: from}
 	a.log.View(func(l *ledger.Ledger) {
-		switch n := l.Node(id); {
-		case n != nil:
-			who.Name = "root@" + n.Name
-		case len(l.Nodes()) > 0:
-			err = fmt.Errorf("node %s is not of this cluster any more: its certificate is refused", id)
+		if gone := l.GoneNode(id); gone != nil {
+			err = fmt.Errorf("host %s was removed from the cluster: its certificate is good for nothing", gone.Name)
+		} else if n := l.Node(id); n != nil {
+			who.From = n.Name + " (" + from + ")"
 		}
 	})
 	return who, err

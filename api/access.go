@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"ddocker/consensus/ledger"
 )
@@ -63,15 +64,68 @@ const (
 	ownVolume    = owns | ofVolume
 )
 
-// allowed refuses what the row's rule does not allow the caller.
+// allowed refuses what the row's right does not allow the caller. It is asked before the
+// verb, which then touches the very container that was looked at.
 func (a *API) allowed(c *call) error {
-	switch may := c.row.may; {
-	case may == 0:
-		return &statusError{http.StatusForbidden, "nobody may do that: the route has no rule"}
-	case a.who(c).admin(), may == open, may == lists:
+	how, what := c.row.may&howFar, c.row.may&ofWhat
+	switch {
+	case c.row.may == 0:
+		return forbidden("nobody may do that: %s %s has no rule", c.row.method, c.row.path)
+	case a.who(c).admin(), c.row.may == open, c.row.may == lists, how == sees && !a.onlyOwn(c):
 		return nil
-	case may == admins:
-		return &statusError{http.StatusForbidden, fmt.Sprintf("%s is no admin: only admins may do that (see \"ddocker user ls\")", a.who(c).Name)}
+	case c.row.may == admins:
+		return forbidden("%s is no admin, and only admins may do that: see \"ddocker user ls\"", a.who(c).Name)
+	}
+	things, err := a.meant(c, what)
+	if err != nil {
+		return err // what cannot be looked at is not touched
+	}
+	for i := range things {
+		if err := a.may(c, how, &things[i]); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func forbidden(format string, args ...any) error {
+	return &statusError{http.StatusForbidden, fmt.Sprintf(format, args...)}
+}
+
+// onlyOwn says whether the caller sees nothing but what is its own.
+func (a *API) onlyOwn(c *call) (only bool) {
+	a.cfg.Log.View(func(l *ledger.Ledger) { only = l.Settings().Visibility == "own" })
+	return only && !a.who(c).admin()
+}
+
+// seesOf says whether the caller sees what the owner has.
+func (a *API) seesOf(c *call, owner string) bool {
+	return owner != "" && owner == a.who(c).Name || !a.onlyOwn(c)
+}
+
+// thing is what a request is about, as far as it matters who may touch it.
+type thing struct {
+	name    string   // for people: "container web"
+	owners  []string // none, or an empty one: only admins may touch it
+	shared  bool     // all see it, whatever the settings say
+	free    bool     // all may use it, such as the network "bridge"
+	unknown error    // what they are told who may not see it
+}
+
+// may refuses to have the caller see the thing, or touch it.
+func (a *API) may(c *call, how right, t *thing) error {
+	who := a.who(c)
+	theirs := slices.DeleteFunc(slices.Clone(t.owners), func(owner string) bool { return owner == who.Name && owner != "" })
+	mine := len(t.owners) > 0 && len(theirs) == 0
+	switch {
+	case who.admin() || mine || t.free:
+		return nil
+	case !t.shared && len(theirs) == len(t.owners) && a.onlyOwn(c):
+		return t.unknown
+	case how == sees:
+		return nil
+	case len(theirs) == 0 || theirs[0] == "":
+		return forbidden("%s is nobody's of the cluster: only admins may do that with it", t.name)
+	}
+	return forbidden("%s is %s's: only %s and admins may do that with it", t.name, theirs[0], theirs[0])
 }

@@ -155,11 +155,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{Request: r, version: version, row: row, ref: ref, caller: caller}
-	if err := a.allowed(c); err != nil {
+	switch err := a.allowed(c); {
+	case err == nil:
+		row.verb(a, w, c)
+	case isUnknown(err) && row.may == ownVolume && yes(r.URL.Query().Get("force")):
+		w.WriteHeader(http.StatusNoContent) // nobody has to remove what there is not
+	default:
 		failWith(w, err)
-		return
 	}
-	row.verb(a, w, c)
 }
 
 // call is a request on its way.
@@ -169,4 +172,5 @@ type call struct {
 	row     *route
 	ref     string // what stands in the path for {}
 	caller  Caller
+	targets []target // containers that were found for it
 }

@@ -115,6 +115,9 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 	if err := json.Unmarshal(raw(top), &said); err != nil {
 		return nil, invalid("read the request: %s", err)
 	}
+	if err := a.usable(c, top); err != nil {
+		return nil, err
+	}
 	_, typed := said.Labels[labelType]
 	_, ported := said.Labels[labelPorts]
 	if typed || ported {

@@ -23,6 +23,12 @@ const (
 	del  = http.MethodDelete
 )
 
+const (
+	pathCommit = "/commit"
+	pathSave   = "/images/get"
+	pathPush   = "/images/{}/push"
+)
+
 // routes returns the whole table. The first row that matches counts.
 func routes() []route {
 	return slices.Concat(hostRoutes(), containerRoutes(), imageRoutes(), objectRoutes(), swarmRoutes(), clusterRoutes())
@@ -69,7 +75,7 @@ func containerRoutes() []route {
 		{post, "/containers/{}/rename", ownContainer, (*API).rename},
 		{post, "/containers/{}/update", ownContainer, (*API).update},
 		{del, "/containers/{}", ownContainer, (*API).holder},
-		{post, "/commit", ownContainer, (*API).commit},
+		{post, pathCommit, ownContainer, (*API).commit},
 
 		{post, pathExecStart, ownSession, (*API).startExec},
 		{post, "/exec/{}/resize", ownSession, (*API).exec},
@@ -92,9 +98,9 @@ func imageRoutes() []route {
 		{get, "/images/search", open, (*API).here},
 		{get, "/images/{}/json", seeImage, (*API).imageHolder},
 		{get, "/images/{}/history", seeImage, (*API).imageHolder},
-		{get, "/images/get", seeImage, (*API).save},
+		{get, pathSave, seeImage, (*API).save},
 		{get, "/images/{}/get", seeImage, (*API).imageHolder},
-		{post, "/images/{}/push", seeImage, (*API).push},
+		{post, pathPush, seeImage, (*API).push},
 		{post, "/images/{}/tag", seeImage, (*API).tag},
 		{del, "/images/{}", ownImage, (*API).removeImage},
 	}
