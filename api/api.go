@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 
+	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -97,6 +98,8 @@ type Config struct {
 	SMI func(ctx context.Context, args []string) (string, error)
 	// GPUs returns what is known of this machine's GPUs and of who uses them.
 	GPUs func() gpu.State
+	// Audit keeps who did what by way of this node.
+	Audit *audit.Log
 	// Socket is where this node serves local clients; a container that asks for its
 	// engine's socket gets this.
 	Socket string
@@ -149,7 +152,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "page not found: %s %s is no route that the cluster serves", r.Method, path)
 		return
 	}
-	row.verb(a, w, &call{Request: r, version: version, row: row, ref: ref})
+	seen := a.witness(w, r, row, ref)
+	defer seen.end()
+	seen.by(a.cfg.Caller(r), "", "")
+	row.verb(a, seen, &call{Request: r, version: version, row: row, ref: ref, seen: seen})
 }
 
 // call is a request on its way.
@@ -158,4 +164,5 @@ type call struct {
 	version string // "1.41", or "" where the client names none
 	row     *route
 	ref     string // what stands in the path for {}
+	seen    *witness
 }

@@ -78,6 +78,7 @@ const pathKill = "/containers/{}/kill"
 // located finds the container that c is about, or answers why not.
 func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target, bool) {
 	t, refusal := a.resolve(c.Context(), ref)
+	c.seen.on(t.Name)
 	switch {
 	case refusal != nil && c.row.path == pathKill:
 		fail(w, statusOf(refusal), "Cannot kill container: %s: %s", ref, refusal.Message) // as engines say it

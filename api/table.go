@@ -135,6 +135,7 @@ func clusterRoutes() []route {
 		{get, "/ddocker/raft", (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", (*API).transferLeader},
 		{post, "/ddocker/raft/snapshot", (*API).snapshot},
+		{get, "/ddocker/audit", (*API).showAudit},
 		{get, "/ddocker/gpus", (*API).listCards},
 		{get, "/ddocker/nvidia-smi", (*API).smi},
 	}
