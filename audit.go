@@ -26,7 +26,7 @@ func (a *agent) recordedJoin(admit func(context.Context, joinRequest) (*joinRepl
 			if err != nil {
 				e.Status, e.Error = http.StatusForbidden, err.Error()
 			} else if token, err := identity.ParseToken(request.Token); err == nil {
-				e.User = "token " + token.Hash()[:12] // as "ddocker token ls" has it
+				e.User = "token " + token.Hash()[:6] // the begin of what "ddocker token ls" has
 			}
 			if err := a.audit.Append(e); err != nil {
 				a.cfg.Logger.Error("a join is missing in the audit log", "node", request.Name, "from", r.RemoteAddr, "err", err)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,11 +138,7 @@ func (l *Log) Append(e Entry) error {
 		return nil
 	}
 	e.Lost += l.lost
-	line, err := json.Marshal(e)
-	if err == nil {
-		err = l.write(append(line, '\n'))
-	}
-	if err != nil {
+	if err := l.write(e); err != nil {
 		l.lost++
 		return fmt.Errorf("write audit log: %w", err)
 	}
@@ -149,14 +146,21 @@ func (l *Log) Append(e Entry) error {
 	return nil
 }
 
-func (l *Log) write(line []byte) error {
+func (l *Log) write(e Entry) error {
+	var text bytes.Buffer
+	if l.torn {
+		text.WriteByte('\n')
+	}
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(e); err != nil {
+		return err
+	}
+	line := text.Bytes()
 	if l.size+int64(len(line)) > maxFile && l.size > 0 {
 		if err := l.turn(); err != nil {
 			return err
 		}
-	}
-	if l.torn {
-		line = append([]byte{'\n'}, line...)
 	}
 	n, err := l.file.Write(line)
 	l.size += int64(n)
