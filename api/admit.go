@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 
 	"ddocker/consensus/ledger"
@@ -125,7 +124,7 @@ func refused(name, what, word string) error {
 	if word != "" {
 		remedy = fmt.Sprintf(`an admin can allow it with %q in "allow" of the settings (see "ddocker config show")`, word)
 	}
-	return &statusError{http.StatusForbidden, fmt.Sprintf("%s%s is not for users: %s", name, what, remedy)}
+	return forbidden("%s%s is not for users: %s", name, what, remedy)
 }
 
 func wrongKind(name string) error {

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -58,7 +57,7 @@ func (g *gate) below(name, source string) error {
 	if path.IsAbs(source) && !slices.Contains(strings.Split(source, "/"), "..") && within(source, g.s.Roots(g.user)) {
 		return nil
 	}
-	return &statusError{http.StatusForbidden, name + " " + g.outside(source)}
+	return forbidden("%s %s", name, g.outside(source))
 }
 
 // outside says that a path is below none of the user's roots.

@@ -122,5 +122,5 @@ func (a *API) admitBuildNetwork(c *call) error {
 	if mode == "" || mode == "default" || slices.Contains(predefined, mode) {
 		return nil
 	}
-	return a.ownObject(c, ledger.Network, mode)
+	return a.usesObject(c, ledger.Network, mode)
 }

@@ -150,7 +150,7 @@ func networkRules() map[string]admission {
 }
 
 func connectRules() map[string]admission {
-	rules := all("Container")
+	rules := all("Container", "Force")
 	rules["EndpointConfig"] = admission{fields: endpointRules()}
 	return rules
 }

@@ -3,8 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
 	"strings"
 
 	"ddocker/consensus/ledger"
@@ -32,9 +30,9 @@ func endpointNames(g *gate, name string, value json.RawMessage) error {
 	return nil
 }
 
-// admitCreate refuses what the caller may not ask for in a container, and whose
-// containers, networks and volumes it may not use. Containers are called by their IDs
-// afterwards: another may have the name when the engine looks.
+// admitCreate refuses what the caller may not ask for in a container. Other containers
+// are called by their IDs afterwards: somebody else's may have the name by the time that
+// the engine looks. So may a network that is nowhere yet.
 func (a *API) admitCreate(c *call, top map[string]json.RawMessage) error {
 	if a.who(c).admin() {
 		return nil
@@ -46,67 +44,28 @@ func (a *API) admitCreate(c *call, top map[string]json.RawMessage) error {
 	if err := json.Unmarshal(raw(top), &w); err != nil {
 		return invalid("read the request: %s", err)
 	}
-	if err := a.ownObjects(c, &w); err != nil {
-		return err
+	for _, ref := range w.networks() {
+		if _, err := a.findObject(c.Context(), ledger.Network, ref); err != nil {
+			return err
+		}
 	}
 	return a.ownContainers(c, top)
 }
 
-// ownObjects refuses networks and volumes that are not the caller's. A volume that is
-// nowhere is made with the container.
-func (a *API) ownObjects(c *call, w *wish) error {
-	for _, ref := range w.networks() {
-		if err := a.ownObject(c, ledger.Network, ref); err != nil {
-			return err
-		}
-	}
-	for _, name := range w.volumes() {
-		if err := a.ownObject(c, ledger.Volume, name); err != nil && !isUnknown(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (a *API) ownObject(c *call, kind ledger.Kind, ref string) error {
-	f, err := a.findObject(c.Context(), kind, ref)
-	switch who := a.who(c); {
-	case err != nil:
-		return err
-	case f.obj == nil:
-		return a.notOwn(c, string(kind)+" "+ref, "", noSuch(kind, ref))
-	case f.obj.Owner != who.Name:
-		return a.notOwn(c, string(kind)+" "+ref, f.obj.Owner, noSuch(kind, ref))
-	}
-	return nil
-}
-
-// ownContainer finds a container of the caller's by what the caller calls it.
+// ownContainer returns the ID of a container of the caller's.
 func (a *API) ownContainer(c *call, ref string) (id string, err error) {
-	t, refusal := a.resolve(c.Context(), ref)
-	switch {
-	case refusal != nil:
-		return "", refusal
-	case t.Placement == nil:
-		return "", a.notOwn(c, "container "+ref, "", "No such container: "+ref)
-	case t.Placement.Owner != a.who(c).Name:
-		return "", a.notOwn(c, "container "+ref, t.Placement.Owner, "No such container: "+ref)
-	case t.Container == "":
+	if err := a.uses(c, ref); err != nil {
+		return "", err
+	}
+	for _, t := range c.targets {
+		if t.ref == ref {
+			id = t.is.Container
+		}
+	}
+	if id == "" {
 		return "", &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf("container %s is still being created: try again in a moment", ref)}
 	}
-	return t.Container, nil
-}
-
-// notOwn refuses what belongs to somebody else, or to nobody that the cluster knows of.
-// To callers who see only what is theirs there is no such thing.
-func (a *API) notOwn(c *call, what, owner, unknown string) error {
-	if g := a.gateOf(c); g != nil && g.s.Visibility == settings.VisibleOwn {
-		return &ledger.Refusal{Code: ledger.Unknown, Message: unknown}
-	}
-	if owner == "" {
-		return &statusError{http.StatusForbidden, what + " was made outside of the cluster: only admins may use it"}
-	}
-	return &statusError{http.StatusForbidden, fmt.Sprintf("%s belongs to %s", what, owner)}
+	return id, nil
 }
 
 // ownContainers has the fields that name other containers name the caller's own, by
@@ -208,23 +167,15 @@ func objectIn(of map[string]json.RawMessage, key string) (fields map[string]json
 	return fields, nil
 }
 
-// admitAttachment refuses to change the networks of others' containers, and what the
-// caller may not say of its own.
-func (a *API) admitAttachment(c *call, body map[string]json.RawMessage, ref string) error {
-	if a.who(c).admin() {
+// admitAttachment refuses what the caller may not say of a container's place on a
+// network.
+func (a *API) admitAttachment(c *call, body map[string]json.RawMessage) error {
+	g := a.gateOf(c)
+	if g == nil {
 		return nil
 	}
-	if _, err := a.ownContainer(c, ref); err != nil {
+	if err := networkMode(g, "network", c.ref); err != nil {
 		return err
-	}
-	if c.ref == modeHost {
-		if g := a.gateOf(c); !g.s.Allows(settings.AllowHostNetwork) {
-			return refused("network", modeHost, settings.AllowHostNetwork)
-		}
-	} else if !slices.Contains(predefined, c.ref) {
-		if err := a.ownObject(c, ledger.Network, c.ref); err != nil {
-			return err
-		}
 	}
 	if err := a.admits(c, connectRules(), body); err != nil {
 		return err
