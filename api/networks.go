@@ -18,7 +18,7 @@ import (
 
 // createNetwork takes the name in the ledger and has a network made.
 func (a *API) createNetwork(w http.ResponseWriter, c *call) {
-	body, err := receive(w, c.Request, shapeOf[network.CreateRequest, newer.CreateRequest]())
+	body, err := receive(w, c.Request, networkShape())
 	var name string
 	if err == nil {
 		err = a.admits(c, networkRules(), body)
@@ -244,7 +244,7 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attach
 
 // connect puts a container on a network, on the container's host.
 func (a *API) connect(w http.ResponseWriter, c *call) {
-	t, ok := a.readAttachment(w, c, shapeOf[network.ConnectOptions, newer.ConnectRequest]())
+	t, ok := a.readAttachment(w, c, connectShape())
 	if !ok {
 		return
 	}

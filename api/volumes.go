@@ -6,16 +6,13 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/docker/docker/api/types/volume"
-	newer "github.com/moby/moby/api/types/volume"
-
 	"ddocker/consensus/ledger"
 )
 
 // createVolume takes the name in the ledger and has a volume made. One that exists is
 // shown, as docker does.
 func (a *API) createVolume(w http.ResponseWriter, c *call) {
-	body, err := receive(w, c.Request, shapeOf[volume.CreateOptions, newer.CreateRequest]())
+	body, err := receive(w, c.Request, volumeShape())
 	var name string
 	if err == nil {
 		err = a.admits(c, volumeRules(), body)
