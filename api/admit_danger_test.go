@@ -107,7 +107,7 @@ func (d hostDanger) String() string {
 		return "a namespace of the host's"
 	case d.cgroup != "":
 		return "cgroup " + d.cgroup
-	case d.swap < 0 || d.swap-d.mem > d.mem:
+	case d.swap < 0 || d.swap > 0 && d.swap-d.mem > d.mem:
 		return "swap"
 	}
 	return ""
