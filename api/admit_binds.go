@@ -66,5 +66,5 @@ func (g *gate) outside(source string) string {
 	if roots := g.s.Roots(g.user); len(roots) > 0 {
 		where = strings.Join(roots, ", ") + " and what is below"
 	}
-	return fmt.Sprintf(`%s is not for users to mount: of the hosts they may mount what "bind_roots" of the settings lists (see "ddocker config show"): %s`, source, where)
+	return strings.TrimSpace(fmt.Sprintf(`%s is not for users to mount: of the hosts they may mount what "bind_roots" of the settings lists (see "ddocker config show"): %s`, source, where))
 }

@@ -28,6 +28,8 @@ const (
 	// wait at once for a disk that does not answer.
 	mountsTimeout = 5 * time.Second
 	maxLooking    = 32
+	// reservationTimeout bounds the wait for this node to hear of a reservation.
+	reservationTimeout = 10 * time.Second
 )
 
 // startPath is what starts a container.
@@ -56,7 +58,7 @@ func (m *mounts) paths() (list []mountWish) {
 
 // admitPlaced refuses the mounts of a new container, and gives up its placement.
 func (l *Local) admitPlaced(ctx context.Context, placement string, index uint64, body []byte) error {
-	waiting, cancel := context.WithTimeout(ctx, mountsTimeout)
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), reservationTimeout)
 	defer cancel()
 	if err := l.ledger.Wait(waiting, index); err != nil {
 		return fmt.Errorf("wait for the reservation: %w", err)
@@ -136,11 +138,11 @@ func (l *Local) admitMounts(ctx context.Context, p *ledger.Placement, paths func
 			continue
 		}
 		source, err := l.leads(ctx, m.Source)
-		if err != nil {
-			return forbidden("mount of %s is refused: host %s cannot tell where it leads: %s", m.Source, l.name, err)
-		}
-		if !within(source, g.s.Roots(g.user)) {
-			return forbidden("mount of %s on host %s: %s", m.Source, l.name, g.outside(source))
+		switch {
+		case err != nil:
+			return &statusError{http.StatusServiceUnavailable, fmt.Sprintf("mount of %s: host %s does not tell where it leads: %s", m.Source, l.name, err)}
+		case source == "" || !within(source, g.s.Roots(g.user)): // which says no more of the host
+			return forbidden("mount on host %s: %s, or where it leads, %s", l.name, m.Source, g.outside(""))
 		}
 	}
 	return nil
@@ -189,44 +191,39 @@ func (l *Local) othersThings(p *ledger.Placement, given *wish) (err error) {
 	return err
 }
 
-// leads returns where a path of this host really is.
+// leads returns where a path of this host really is; empty: nowhere.
 func (l *Local) leads(ctx context.Context, source string) (string, error) {
 	select {
 	case l.looking <- struct{}{}:
 	default:
 		return "", errors.New("too many looks wait for its disks already")
 	}
-	type answer struct {
-		path string
-		err  error
-	}
-	found := make(chan answer, 1)
+	found := make(chan string, 1)
 	go func() { // a path may be on a server that does not answer
 		defer func() { <-l.looking }()
-		path, err := realPath(source)
-		found <- answer{path, err}
+		found <- realPath(source)
 	}()
 	ctx, cancel := context.WithTimeout(ctx, mountsTimeout)
 	defer cancel()
 	select {
-	case a := <-found:
-		return a.path, a.err
+	case path := <-found:
+		return path, nil
 	case <-ctx.Done():
 		return "", errors.New("its disk does not answer")
 	}
 }
 
 // realPath follows all links of a path, of which the end need not be there yet: engines
-// make directories that are missing.
-func realPath(source string) (string, error) {
+// make directories that are missing, also through links. Empty: it leads nowhere.
+func realPath(source string) string {
 	missing := ""
 	for at := source; ; at = filepath.Dir(at) {
 		real, err := filepath.EvalSymlinks(at)
 		if err == nil {
-			return filepath.Join(real, missing), nil
+			return filepath.Join(real, missing)
 		}
 		if _, link := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) || link == nil || at == "/" {
-			return "", err
+			return ""
 		}
 		missing = filepath.Join(filepath.Base(at), missing)
 	}

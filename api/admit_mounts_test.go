@@ -63,14 +63,14 @@ func TestUsersMountWhatIsBelowTheirRoots(t *testing.T) {
 		h.create("inside", binds(root+"/bob/inside:/x"))
 		for name, to := range map[string]string{"link": root + "/alice", "up": "../alice/keys", "all": "/"} {
 			point(t, root+"/bob/"+name, to)
-			h.want(403, "mount of "+root+"/bob/"+name+" on host n1: ", post, "/containers/create?name=evil", binds(root+"/bob/"+name+":/x"))
+			h.want(403, "mount on host n1: "+root+"/bob/"+name+", or where it leads, is not for users", post, "/containers/create?name=evil", binds(root+"/bob/"+name+":/x"))
 			h.want(403, "", post, "/containers/create?name=evil", binds(root+"/bob/"+name+"/etc/new:/x"))
 			h.want(403, "", post, "/containers/create?name=evil", `{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"bind","Source":"`+root+`/bob/`+name+`","Target":"/x"}]}}`)
 		}
 		point(t, root+"/bob/nowhere", root+"/alice/new")
-		h.want(403, "cannot tell where it leads", post, "/containers/create?name=evil", binds(root+"/bob/nowhere:/x"))
+		h.want(403, "or where it leads, is not for users", post, "/containers/create?name=evil", binds(root+"/bob/nowhere:/x"))
 		point(t, root+"/bob/ring", root+"/bob/ring")
-		h.want(403, "cannot tell where it leads", post, "/containers/create?name=evil", binds(root+"/bob/ring:/x"))
+		h.want(403, "or where it leads, is not for users", post, "/containers/create?name=evil", binds(root+"/bob/ring:/x"))
 		if p := w.placement("evil"); p != nil {
 			t.Errorf("what was refused holds %+v", p)
 		}
@@ -89,13 +89,13 @@ func TestMountsAreLookedAtAgainAtEveryStart(t *testing.T) {
 		other.want(204, "", post, "/containers/web/stop", "")
 		point(t, root+"/bob/work", "/etc")
 		for _, path := range []string{"/containers/web/start", "/containers/web/restart", "/containers/heir/start"} {
-			other.want(403, "mount of "+root+"/bob/work on host n1: /etc is not for users to mount", post, path, "")
+			other.want(403, "mount on host n1: "+root+"/bob/work, or where it leads, is not for users", post, path, "")
 		}
 		os.Remove(root + "/bob/work")
 		other.want(204, "", post, "/containers/web/start", "")
 		other.want(204, "", post, "/containers/web/stop", "")
 		w.root("/srv") // which takes it back
-		other.want(403, root+"/bob/work is not for users to mount", post, "/containers/web/start", "")
+		other.want(403, root+"/bob/work, or where it leads, is not for users", post, "/containers/web/start", "")
 		w.propose(ledger.Command{AddUser: &ledger.AddUser{Name: "bob", Role: ledger.Admin}})
 		other.want(204, "", post, "/containers/web/start", "")
 	})

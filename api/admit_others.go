@@ -45,7 +45,10 @@ func (a *API) admitCreate(c *call, top map[string]json.RawMessage) error {
 		return invalid("read the request: %s", err)
 	}
 	for _, ref := range w.networks() {
-		if _, err := a.findObject(c.Context(), ledger.Network, ref); err != nil {
+		switch _, err := a.findObject(c.Context(), ledger.Network, ref); {
+		case isUnknown(err):
+			return invalid("%s", err) // by a 404, docker's users would be told that an image is pulled
+		case err != nil:
 			return err
 		}
 	}

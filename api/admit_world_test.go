@@ -118,8 +118,8 @@ func TestUsersJoinOnlyTheirOwnContainers(t *testing.T) {
 func TestANetworkThatIsNowhereIsNotWaitedFor(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		w.as("bob", ledger.Member)
-		w.hosts[0].want(404, "network hers not found", post, "/containers/create?name=x", `{"Image":"busybox","HostConfig":{"NetworkMode":"hers"}}`)
-		w.hosts[0].want(404, "network hers not found", post, "/containers/create?name=x", `{"Image":"busybox","NetworkingConfig":{"EndpointsConfig":{"hers":{}}}}`)
+		w.hosts[0].want(400, "network hers not found", post, "/containers/create?name=x", `{"Image":"busybox","HostConfig":{"NetworkMode":"hers"}}`)
+		w.hosts[0].want(400, "network hers not found", post, "/containers/create?name=x", `{"Image":"busybox","NetworkingConfig":{"EndpointsConfig":{"hers":{}}}}`)
 	})
 }
 
@@ -158,7 +158,7 @@ func TestOtherRequestsAreAdmittedByTheList(t *testing.T) {
 		}
 		h.want(400, "the same to Docker", post, `/build?ulimits=[{"Name":"nofile","name":"rtprio"}]`, "")
 		h.want(400, "given twice", post, `/build?networkmode=bridge&networkmode=host`, "")
-		h.want(404, "network hers not found", post, "/containers/create?name=y", `{"Image":"busybox","HostConfig":{"NetworkMode":"hers"}}`)
+		h.want(400, "network hers not found", post, "/containers/create?name=y", `{"Image":"busybox","HostConfig":{"NetworkMode":"hers"}}`)
 		w.as("alice", ledger.Admin)
 		h.want(201, "", post, "/containers/web/exec", `{"Cmd":["true"],"Privileged":true}`)
 		h.want(201, "", post, "/volumes/create", `{"Name":"v","DriverOpts":{"type":"none","o":"bind","device":"/"}}`)
