@@ -232,8 +232,9 @@ func (a *agent) buildNode() {
 	a.node = node.New(node.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
 		Log: a.log, Changed: a.log.Changed, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
-		Relay:  relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
-		Images: a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
+		Started: func(ctx context.Context, container string) { a.api.Started(ctx, container) },
+		Relay:   relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
+		Images:  a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
 	})
 	a.api = api.New(api.Config{
 		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,

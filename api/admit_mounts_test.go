@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,4 +130,41 @@ func TestLooksAtDisksAreBounded(t *testing.T) {
 	if _, err := l.leads(context.Background(), "/"); err == nil || !strings.Contains(err.Error(), "too many looks") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestAContainerThatItsEngineStartsByItselfIsLookedAtToo(t *testing.T) {
+	root := home(t)
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		w.root(root)
+		h.create("hers", binds("/etc:/x"))
+		w.as("bob", ledger.Member)
+		h.create("web", binds(root+"/bob/work:/work"))
+		running := func(name string) bool {
+			return read[struct{ State struct{ Running bool } }](w, h.want(200, "", get, "/containers/"+name+"/json", "")).State.Running
+		}
+		start := func(name string) {
+			req, err := http.NewRequestWithContext(w.Context(), post, "http://ddocker/containers/"+name+"/start", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := h.docker.RoundTripper().RoundTrip(req)
+			if err != nil || resp.StatusCode != 204 {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			resp.Body.Close()
+			w.settle()
+		}
+		start("hers")
+		start("web")
+		if !running("hers") || !running("web") {
+			t.Error("what may run was killed")
+		}
+		h.want(204, "", post, "/containers/web/stop", "")
+		point(t, root+"/bob/work", "/etc")
+		start("web")
+		if running("web") {
+			t.Error("what may not run runs")
+		}
+	})
 }

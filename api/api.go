@@ -140,6 +140,7 @@ func (a *API) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { a.streams.run(ctx, a) })
+	running.Go(func() { a.lookAtRunning(ctx) })
 	a.hosts.run(ctx, &running)
 	return nil
 }

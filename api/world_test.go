@@ -118,7 +118,8 @@ func (w *world) add(name string) {
 			Network: w.net.Boot(fmt.Sprintf("10.0.0.%d", len(w.hosts)+1)), Logger: slog.New(slog.DiscardHandler),
 			Address: func(string) (string, bool) { return "", false },
 		}),
-		Peers: gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
+		Started: func(ctx context.Context, container string) { h.api.Started(ctx, container) },
+		Peers:   gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
