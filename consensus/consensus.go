@@ -30,6 +30,7 @@ type Consensus struct {
 	commits progress
 	round   round
 	nudge   *nudge // set before raft
+	speaks  int    // the newest version of entries that this node reads
 }
 
 // Open starts nothing. The stores are held until Run has ended.
@@ -43,6 +44,7 @@ func Open(cfg Config) (*Consensus, error) {
 		streams: newStreams(cfg),
 		stores:  cfg.Stores,
 		stopped: make(chan struct{}),
+		speaks:  ledger.Version,
 	}
 	return c, nil
 }

@@ -38,6 +38,7 @@ func (c *Consensus) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { c.appoint(life) })
 	tasks.Go(func() { c.announce(life) })
+	tasks.Go(func() { c.lift(life) })
 	tasks.Go(func() { end(c.watch(life)) })
 	<-life.Done()
 	if ctx.Err() != nil { // and raft is well
