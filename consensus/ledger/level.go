@@ -5,6 +5,9 @@ import "slices"
 // firstLevel is the version of all that was written before there were levels.
 const firstLevel = 4
 
+// ownedVolumes is the level from which volumes that nobody defined have owners.
+const ownedVolumes = 5
+
 // since returns the lowest version that knows the command.
 func since(c *Command) int {
 	if c.ofTrust() || c.Configure != nil && c.Configure.Trusts() {
