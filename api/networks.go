@@ -77,7 +77,12 @@ func (a *API) listNetworks(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
-		rows = append(rows, list...)
+		for _, r := range list {
+			if a.seesObject(c, ledger.Network, r) {
+				a.onNetwork(c, r)
+				rows = append(rows, r)
+			}
+		}
 	}
 	reply(w, http.StatusOK, rows)
 }
@@ -173,13 +178,17 @@ func (a *API) inspectNetwork(w http.ResponseWriter, c *call) {
 		return
 	}
 	var r row
-	if f.obj == nil || answer.status != http.StatusOK || json.Unmarshal(answer.body.Bytes(), &r) != nil {
+	if f.obj == nil && !a.onlyOwn(c) || answer.status != http.StatusOK || json.Unmarshal(answer.body.Bytes(), &r) != nil {
 		answer.writeTo(w)
 		return
 	}
-	if f.id != f.obj.ID || len(f.obj.On) > 1 {
+	beside := f.obj != nil && (f.id != f.obj.ID || len(f.obj.On) > 1)
+	if beside {
 		r["Id"] = raw(f.obj.ID)
 		a.addContainers(c, f, r)
+	}
+	if beside || a.onlyOwn(c) {
+		a.onNetwork(c, r)
 		answer.body.Reset()
 		answer.body.Write(raw(r))
 	}

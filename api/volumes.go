@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"ddocker/consensus/ledger"
 )
@@ -75,6 +76,7 @@ func (a *API) listVolumes(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
+		list = slices.DeleteFunc(list, func(r row) bool { return !a.seesObject(c, ledger.Volume, r) })
 		rows, warnings = append(rows, list...), append(warnings, told...)
 	}
 	reply(w, http.StatusOK, map[string]any{"Volumes": rows, "Warnings": warnings})

@@ -3,6 +3,9 @@ package ledger
 // firstLevel is the version of all that was written before there were levels.
 const firstLevel = 4
 
+// ownedVolumes is the level from which volumes that nobody defined have owners.
+const ownedVolumes = 5
+
 // since returns the lowest version that knows the command.
 func since(c *Command) int {
 	switch {

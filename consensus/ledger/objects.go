@@ -181,7 +181,7 @@ func (l *Ledger) attach(c *Attach) Result {
 	p.Networks = slices.DeleteFunc(slices.Clone(old.Networks), func(n string) bool { return n == c.Network })
 	if !c.Detach {
 		p.Networks = append(p.Networks, c.Network)
-		l.settleOn(key, p.Node)
+		l.settleOn(key, p.Node, p.Owner)
 	}
 	l.uses.add(old, -1)
 	l.uses.add(&p, 1)
@@ -292,14 +292,18 @@ func (l *Ledger) tied(c *Reserve) (node, why string, refusal *Refusal) {
 }
 
 // settleOn makes the node the home of an object that a placement there uses, unless
-// others hold it elsewhere. A volume or a project that nobody defined comes to be.
-func (l *Ledger) settleOn(key thing, node string) {
+// others hold it elsewhere. A volume or a project that nobody defined comes to be; from
+// level 5 on a volume is the placement's owner's.
+func (l *Ledger) settleOn(key thing, node, owner string) {
 	o := l.objects[key]
 	if o == nil {
 		if key.kind == Network {
 			return // one that a person made on the host
 		}
 		o = &Object{Kind: key.kind, Name: key.name, ID: key.name, Home: node, Index: l.index}
+		if key.kind == Volume && l.level >= ownedVolumes {
+			o.Owner = owner
+		}
 	}
 	n := *o
 	if l.anchor(o) == "" {
