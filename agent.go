@@ -334,15 +334,14 @@ func (a *agent) run(ctx context.Context) error {
 	if a.gpus != nil {
 		all.Go(func() error { return a.gpus.Run(ctx) })
 	}
-	serve := func(ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) {
-		all.Go(func() error { return a.serve(ctx, ln, h, each) })
-	}
-	public := a.port.Listener(identity.ProtoHTTP)
-	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer)
+	serve := func(way server) { all.Go(func() error { return a.serve(ctx, way) }) }
+	public, room := a.port.Listener(identity.ProtoHTTP), limitsOf(descriptors())
+	serve(server{rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer, newVisits(a.cfg.Name, room.ofNodes(), clientOf)})
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)
-	serve(socket, a.api, withCaller)
-	serve(public, a.publicHandler(), nil)
+	clients := newVisits(a.cfg.Name, room, clientOf)
+	serve(server{readListener{socket}, a.api, withCaller, clients})
+	serve(server{public, a.publicHandler(), nil, clients})
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
@@ -370,42 +369,8 @@ func (a *agent) catchUp(ctx context.Context) {
 	}
 }
 
-// Bounds on clients.
-const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	stopTimeout   = time.Second
-	// catchUpTimeout is how long clients wait for a node that has just started.
-	catchUpTimeout = 3 * time.Second
-)
-
-// serve answers HTTP until ctx ends, and then gives the requests under way a
-// second.
-func (a *agent) serve(ctx context.Context, ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) error {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	s := &http.Server{
-		Handler: h, Protocols: protocols, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, ConnContext: each,
-		ErrorLog: slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ln) }()
-	select {
-	case err := <-done:
-		if ctx.Err() == nil {
-			return err
-		}
-		return nil
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if s.Shutdown(grace) != nil {
-		s.Close()
-	}
-	<-done
-	return nil
-}
+// catchUpTimeout is how long clients wait for a node that has just started.
+const catchUpTimeout = 3 * time.Second
 
 // rememberPeers keeps the others' addresses for the next start.
 func (a *agent) rememberPeers(ctx context.Context) {

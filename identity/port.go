@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxHandshakes    = 256              // at once
+	maxHandshakes    = 256              // at once; one more ends the oldest of who has most
 	handshakeTimeout = 10 * time.Second // from accept to being taken from a Listener
 	firstRetry       = 5 * time.Millisecond
 	lastRetry        = time.Second
@@ -53,12 +53,12 @@ func (p *Port) Listener(proto string) net.Listener {
 // Listeners. Delivered connections belong to their receivers.
 //
 // A peer has 10 seconds to finish its handshake and keeps nobody waiting; with
-// 256 of them under way, more wait in the listener's backlog. Connections that
-// are not taken from their Listener in that time are closed as well.
+// 256 of them under way, the next ends the oldest one of the address that has most.
+// Connections that are not taken from their Listener in that time are closed as well.
 func (p *Port) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	config := p.id.Server(slices.Sorted(maps.Keys(p.doors))...)
-	slots := make(chan struct{}, maxHandshakes)
+	crowd := NewCrowd(maxHandshakes, maxHandshakes)
 	var handshakes sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { p.ln.Close() })
 	defer func() {
@@ -71,11 +71,6 @@ func (p *Port) Run(ctx context.Context) error {
 		}
 	}()
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := p.accept(ctx)
 		if err != nil && ctx.Err() != nil {
 			return nil
@@ -83,9 +78,14 @@ func (p *Port) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("accept connections: %w", err)
 		}
+		guest := crowd.Enter(Source(conn), func() { conn.Close() })
+		if guest == nil {
+			conn.Close()
+			continue
+		}
 		handshakes.Go(func() {
-			defer func() { <-slots }()
-			p.serve(ctx, tls.Server(conn, config))
+			defer guest.Leave()
+			p.serve(ctx, tls.Server(conn, config), guest)
 		})
 	}
 }
@@ -108,10 +108,14 @@ func (p *Port) accept(ctx context.Context) (net.Conn, error) {
 }
 
 // serve brings a connection to whoever listens for its protocol, or closes it.
-func (p *Port) serve(ctx context.Context, conn *tls.Conn) {
+func (p *Port) serve(ctx context.Context, conn *tls.Conn, guest *Guest) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	err := conn.HandshakeContext(ctx)
+	if err == nil && !guest.Busy(true) {
+		err = errCrowded
+	}
+	if err != nil {
 		slog.Debug("handshake failed", "peer", conn.RemoteAddr(), "err", err)
 		conn.NetConn().Close()
 		return
@@ -125,6 +129,17 @@ func (p *Port) serve(ctx context.Context, conn *tls.Conn) {
 		slog.Debug("connection not taken", "peer", conn.RemoteAddr(), "protocol", proto)
 		conn.Close()
 	}
+}
+
+// errCrowded is why a handshake came to nothing that was done.
+var errCrowded = errors.New("it had to make room for others")
+
+// Source returns the address of the machine at the other end.
+func Source(conn net.Conn) string {
+	if host, _, err := net.SplitHostPort(conn.RemoteAddr().String()); err == nil {
+		return host
+	}
+	return conn.RemoteAddr().String()
 }
 
 // door is the listener for one protocol.

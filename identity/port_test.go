@@ -61,20 +61,26 @@ func TestPlainTextIsClosedAtOnce(t *testing.T) {
 	})
 }
 
-func TestHandshakesAreBounded(t *testing.T) {
+func TestOneHandshakeTooManyEndsTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		id := newNode(t, newCluster(t))
 		ln := newPipes()
-		greeter(t, ln, newNode(t, newCluster(t)))
-		start := time.Now()
-		for range 256 {
+		greeter(t, ln, id)
+		first := ln.dial()
+		synctest.Wait()
+		second := ln.dial()
+		for range maxHandshakes - 2 {
 			ln.dial()
 		}
-		if waited := time.Since(start); waited != 0 {
-			t.Errorf("256 handshakes took %v to begin", waited)
+		start := time.Now()
+		if _, _, err := ask(ln.dial(), id.Client(ProtoRPC, "")); err != nil || time.Since(start) != 0 {
+			t.Errorf("one more was served after %v: %v", time.Since(start), err)
 		}
-		ln.dial()
-		if waited := time.Since(start); waited != 10*time.Second {
-			t.Errorf("one more began after %v, want 10s", waited)
+		if got := hangUp(first); got != 0 {
+			t.Errorf("the oldest was closed after %v", got)
+		}
+		if got := hangUp(second); got != handshakeTimeout {
+			t.Errorf("the next was closed after %v", got)
 		}
 	})
 }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ddocker/identity"
+)
+
+// visits are the connections of a server. Those that wait for a request make room for
+// others; who has too many requests under way is told so.
+type visits struct {
+	host      string
+	source    func(net.Conn) (name string, known bool)
+	known     *identity.Crowd
+	strangers *identity.Crowd // who never keep others waiting
+	refused   *identity.Crowd
+
+	mu   sync.Mutex // guards open
+	open map[net.Conn]*visit
+}
+
+func newVisits(host string, most limits, source func(net.Conn) (name string, known bool)) *visits {
+	return &visits{
+		host: host, source: source, open: map[net.Conn]*visit{}, known: identity.NewCrowd(most.clients, most.each),
+		strangers: identity.NewCrowd(most.strangers, most.strangers), refused: identity.NewCrowd(most.strangers, most.strangers),
+	}
+}
+
+// visit is one connection.
+type visit struct {
+	guest    *identity.Guest
+	known    bool
+	refused  string      // whom, if it is one too many
+	limit    *time.Timer // of those who are not known, or refused
+	hijacked atomic.Bool
+}
+
+type visitKey struct{}
+
+func (v *visits) begin(ctx context.Context, c net.Conn) context.Context {
+	source, known := v.source(c)
+	one := &visit{known: known}
+	out := func() { bare(c).Close() }
+	if known {
+		one.guest = v.known.Enter(source, out)
+	} else {
+		one.guest = v.strangers.Enter(source, out)
+		one.limit = time.AfterFunc(strangerTimeout, out)
+	}
+	if one.guest == nil {
+		one.known, one.refused = false, source
+		one.guest = v.refused.Enter(source, out)
+		one.limit = time.AfterFunc(refusedTimeout, out)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open[c] = one
+	return context.WithValue(ctx, visitKey{}, one)
+}
+
+// bare returns the connection below TLS, which closes at once and without a word.
+func bare(c net.Conn) net.Conn {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return secure.NetConn()
+	}
+	return c
+}
+
+// note follows what a connection does.
+func (v *visits) note(c net.Conn, state http.ConnState) {
+	v.mu.Lock()
+	one := v.open[c]
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(v.open, c)
+	}
+	v.mu.Unlock()
+	switch {
+	case one == nil:
+	case state == http.StateHijacked:
+		one.hijacked.Store(true)
+		if watched, ok := c.(*readConn); ok {
+			watched.patient.Store(true)
+		}
+	case state == http.StateClosed:
+		one.end()
+	case one.known:
+		one.guest.Busy(state == http.StateActive)
+	}
+}
+
+func (one *visit) end() {
+	one.guest.Leave()
+	if one.limit != nil {
+		one.limit.Stop()
+	}
+}
+
+// handler refuses whom there is no room for.
+func (v *visits) handler(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		one, ok := r.Context().Value(visitKey{}).(*visit)
+		if ok && one.refused != "" {
+			w.Header().Set("Connection", "close")
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			json.NewEncoder(w).Encode(map[string]string{"message": fmt.Sprintf(
+				"%s has as many requests under way on host %s as one may have: end some of them, or ask another host", one.refused, v.host)})
+			return
+		}
+		defer func() { // of who took his connection over
+			if ok && one.hijacked.Load() {
+				one.end()
+			}
+		}()
+		h.ServeHTTP(w, r)
+	})
+}
