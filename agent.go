@@ -45,6 +45,7 @@ type agentConfig struct {
 	dialEngine func(context.Context) (net.Conn, error)
 	machine    node.Machine
 	socket     net.Listener
+	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
 }
@@ -87,6 +88,9 @@ var nodeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$`)
 
 // complete checks the command line and fills in what it left out.
 func (cfg *agentConfig) complete() (err error) {
+	if cfg.peerUser == nil {
+		cfg.peerUser = peerUser
+	}
 	if !nodeName.MatchString(cfg.Name) {
 		return fmt.Errorf("--name %q: a node's name has 1 to 63 letters, digits, dots and dashes, and begins with a letter or digit", cfg.Name)
 	}
@@ -231,7 +235,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs,
+		Alive: a.alive, Caller: a.caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -336,12 +340,12 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	serve := func(way server) { all.Go(func() error { return a.serve(ctx, way) }) }
 	public, room := a.port.Listener(identity.ProtoHTTP), limitsOf(descriptors())
-	serve(server{rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer, newVisits(a.cfg.Name, room.ofNodes(), clientOf)})
+	serve(server{rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer, a.newVisits(room.ofNodes())})
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)
-	clients := newVisits(a.cfg.Name, room, clientOf)
-	serve(server{readListener{socket}, a.api, withCaller, clients})
-	serve(server{public, a.publicHandler(), nil, clients})
+	clients := a.newVisits(room)
+	serve(server{readListener{socket}, a.api, a.withLocal, clients})
+	serve(server{public, a.publicHandler(), a.withPeer, clients})
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })

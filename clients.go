@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"syscall"
 	"time"
-
-	"ddocker/identity"
 )
 
 // Bounds on clients.
@@ -55,7 +51,7 @@ func descriptors() int {
 type server struct {
 	ln      net.Listener
 	handler http.Handler
-	each    func(context.Context, net.Conn) context.Context // nil: nothing is noted of a connection
+	each    func(context.Context, net.Conn) context.Context // notes who is at the other end
 	visits  *visits
 }
 
@@ -68,14 +64,13 @@ func (a *agent) serve(ctx context.Context, way server) error {
 		Handler: way.visits.handler(way.handler), Protocols: protocols, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug), ConnState: way.visits.note,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			ctx = way.visits.begin(ctx, c)
-			if way.each == nil {
-				return ctx
-			}
+			as := c
 			if watched, ok := c.(*readConn); ok {
-				c = watched.Conn
+				as = watched.Conn
 			}
-			return way.each(ctx, c)
+			ctx = way.each(ctx, as)
+			source, known := a.client(ctx, as)
+			return way.visits.begin(ctx, c, source, known)
 		},
 	}
 	done := make(chan error, 1)
@@ -95,37 +90,4 @@ func (a *agent) serve(ctx context.Context, way server) error {
 	}
 	<-done
 	return nil
-}
-
-// clientOf names who is at the other end of a connection, for the bounds on clients.
-func clientOf(c net.Conn) (name string, known bool) {
-	if watched, ok := c.(*readConn); ok {
-		c = watched.Conn
-	}
-	switch c := c.(type) {
-	case interface{ ConnectionState() tls.ConnectionState }:
-		state := c.ConnectionState()
-		id, ok := identity.PeerID(&state)
-		if !ok {
-			return identity.Source(c.(net.Conn)), false
-		}
-		return "node " + id, true
-	case *net.UnixConn:
-		return "user " + localUser(c), true
-	}
-	return "a client", true
-}
-
-// localUser is the number of the user at the other end, "" if that cannot be told.
-func localUser(c *net.UnixConn) (uid string) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return ""
-	}
-	raw.Control(func(fd uintptr) {
-		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
-			uid = strconv.Itoa(int(cred.Uid))
-		}
-	})
-	return uid
 }

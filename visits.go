@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ddocker/consensus/ledger"
 	"ddocker/identity"
 )
 
@@ -17,7 +18,6 @@ import (
 // others; who has too many requests under way is told so.
 type visits struct {
 	host      string
-	source    func(net.Conn) (name string, known bool)
 	known     *identity.Crowd
 	strangers *identity.Crowd // who never keep others waiting
 	refused   *identity.Crowd
@@ -26,16 +26,36 @@ type visits struct {
 	open map[net.Conn]*visit
 }
 
-func newVisits(host string, most limits, source func(net.Conn) (name string, known bool)) *visits {
+func (a *agent) newVisits(most limits) *visits {
 	return &visits{
-		host: host, source: source, open: map[net.Conn]*visit{}, known: identity.NewCrowd(most.clients, most.each),
+		host: a.cfg.Name, open: map[net.Conn]*visit{}, known: identity.NewCrowd(most.clients, most.each),
 		strangers: identity.NewCrowd(most.strangers, most.strangers), refused: identity.NewCrowd(most.strangers, most.strangers),
 	}
 }
 
+// client names who is at the other end of a connection, as far as bounds are concerned.
+func (a *agent) client(ctx context.Context, c net.Conn) (name string, known bool) {
+	if ctx.Value(localKey{}) != nil {
+		uid, err := a.cfg.peerUser(c)
+		return fmt.Sprintf("user %d", uid), err == nil
+	}
+	peer := callingPeer(ctx)
+	a.log.View(func(l *ledger.Ledger) {
+		if peer.Node != "" {
+			name, known = "host "+peer.Node, l.GoneNode(peer.Node) == nil
+		} else if u := l.UserByKey(peer.Key, time.Now()); u != nil {
+			name, known = u.Name, true
+		}
+	})
+	if !known {
+		name = identity.Source(c)
+	}
+	return name, known
+}
+
 // visit is one connection.
 type visit struct {
-	guest    *identity.Guest
+	place    *identity.Place
 	known    bool
 	refused  string      // whom, if it is one too many
 	limit    *time.Timer // of those who are not known, or refused
@@ -44,19 +64,18 @@ type visit struct {
 
 type visitKey struct{}
 
-func (v *visits) begin(ctx context.Context, c net.Conn) context.Context {
-	source, known := v.source(c)
+func (v *visits) begin(ctx context.Context, c net.Conn, source string, known bool) context.Context {
 	one := &visit{known: known}
 	out := func() { bare(c).Close() }
 	if known {
-		one.guest = v.known.Enter(source, out)
+		one.place = v.known.Enter(source, out)
 	} else {
-		one.guest = v.strangers.Enter(source, out)
+		one.place = v.strangers.Enter(source, out)
 		one.limit = time.AfterFunc(strangerTimeout, out)
 	}
-	if one.guest == nil {
+	if one.place == nil {
 		one.known, one.refused = false, source
-		one.guest = v.refused.Enter(source, out)
+		one.place = v.refused.Enter(source, out)
 		one.limit = time.AfterFunc(refusedTimeout, out)
 	}
 	v.mu.Lock()
@@ -91,12 +110,12 @@ func (v *visits) note(c net.Conn, state http.ConnState) {
 	case state == http.StateClosed:
 		one.end()
 	case one.known:
-		one.guest.Busy(state == http.StateActive)
+		one.place.Busy(state == http.StateActive)
 	}
 }
 
 func (one *visit) end() {
-	one.guest.Leave()
+	one.place.Leave()
 	if one.limit != nil {
 		one.limit.Stop()
 	}

@@ -217,6 +217,10 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attach
 		failWith(w, err)
 		return t, false
 	}
+	if err := a.uses(c, ref); err != nil {
+		failWith(w, err)
+		return t, false
+	}
 	if t.container, ok = a.located(w, c, ref); !ok {
 		return t, false
 	}

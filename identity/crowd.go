@@ -17,14 +17,14 @@ import (
 type Crowd struct {
 	most, each int
 
-	mu     sync.Mutex // guards what follows, and all guests
+	mu     sync.Mutex // guards what follows, and all places
 	turn   uint64     // counts who came or fell idle
-	guests map[*Guest]bool
+	guests map[*Place]bool
 	count  map[string]int // of guests, by source
 }
 
-// Guest is one of a Crowd.
-type Guest struct {
+// Place is a guest's in a Crowd.
+type Place struct {
 	crowd  *Crowd
 	source string
 	out    func()
@@ -34,14 +34,14 @@ type Guest struct {
 
 // NewCrowd returns an empty crowd of at most so many guests in all, and of each source.
 func NewCrowd(most, each int) *Crowd {
-	return &Crowd{most: most, each: each, guests: map[*Guest]bool{}, count: map[string]int{}}
+	return &Crowd{most: most, each: each, guests: map[*Place]bool{}, count: map[string]int{}}
 }
 
 // Enter lets a guest in, who is idle at first. Out is called when he has to make room,
 // once, by whoever needs it: it must not block. Enter returns nil when nobody can be
 // shown out.
-func (c *Crowd) Enter(source string, out func()) *Guest {
-	g := &Guest{crowd: c, source: source, out: out}
+func (c *Crowd) Enter(source string, out func()) *Place {
+	g := &Place{crowd: c, source: source, out: out}
 	leaves, ok := c.admit(g)
 	if leaves != nil {
 		leaves.out()
@@ -52,7 +52,7 @@ func (c *Crowd) Enter(source string, out func()) *Guest {
 	return g
 }
 
-func (c *Crowd) admit(g *Guest) (leaves *Guest, ok bool) {
+func (c *Crowd) admit(g *Place) (leaves *Place, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	full := c.count[g.source] >= c.each
@@ -71,7 +71,7 @@ func (c *Crowd) admit(g *Guest) (leaves *Guest, ok bool) {
 
 // longestIdle returns who has to make room for one from a source: one of that alone, or
 // of whoever has most.
-func (c *Crowd) longestIdle(source string, alone bool) (found *Guest) {
+func (c *Crowd) longestIdle(source string, alone bool) (found *Place) {
 	for g := range c.guests {
 		if g.busy || alone && g.source != source {
 			continue
@@ -83,7 +83,7 @@ func (c *Crowd) longestIdle(source string, alone bool) (found *Guest) {
 	return found
 }
 
-func (c *Crowd) remove(g *Guest) {
+func (c *Crowd) remove(g *Place) {
 	if !c.guests[g] {
 		return
 	}
@@ -94,7 +94,7 @@ func (c *Crowd) remove(g *Guest) {
 }
 
 // Busy says whether the guest may be shown out. It returns false when he has been.
-func (g *Guest) Busy(busy bool) bool {
+func (g *Place) Busy(busy bool) bool {
 	g.crowd.mu.Lock()
 	defer g.crowd.mu.Unlock()
 	g.busy = busy
@@ -104,7 +104,7 @@ func (g *Guest) Busy(busy bool) bool {
 }
 
 // Leave ends the guest's stay, however often it is called.
-func (g *Guest) Leave() {
+func (g *Place) Leave() {
 	g.crowd.mu.Lock()
 	defer g.crowd.mu.Unlock()
 	g.crowd.remove(g)

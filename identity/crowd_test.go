@@ -9,12 +9,12 @@ import (
 // hall is a crowd whose guests are called by their names.
 type hall struct {
 	*Crowd
-	guests map[string]*Guest
+	guests map[string]*Place
 	out    []string
 }
 
 func newHall(most, each int) *hall {
-	return &hall{Crowd: NewCrowd(most, each), guests: map[string]*Guest{}}
+	return &hall{Crowd: NewCrowd(most, each), guests: map[string]*Place{}}
 }
 
 // enter lets one in and returns who was shown out for it; "refused" if it was not let in.
