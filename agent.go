@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ddocker/api"
+	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -66,6 +67,7 @@ type agent struct {
 	mover     *image.Mover
 	node      *node.Node
 	api       *api.API
+	audit     *audit.Log
 	pieces    pieces
 	seeds     []string
 }
@@ -157,6 +159,9 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if a.gossipKey, err = os.ReadFile(filepath.Join(a.cfg.DataDir, fileKey)); err != nil {
 		return fmt.Errorf("read the gossip key: %w", err)
 	}
+	if a.audit, err = audit.Open(filepath.Join(a.cfg.DataDir, dirAudit)); err != nil {
+		return err
+	}
 	a.seeds = a.findSeeds(ctx)
 	a.transport = a.peerTransport()
 	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
@@ -235,7 +240,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: a.caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs,
+		Alive: a.alive, Caller: a.caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -356,6 +361,7 @@ func (a *agent) run(ctx context.Context) error {
 	err := all.Wait()
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
+	err = errors.Join(err, a.audit.Close())
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

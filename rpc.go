@@ -81,7 +81,7 @@ func (a *agent) handOutKey(ctx context.Context, _ struct{}) (*caKey, error) {
 // publicHandler serves clients over TLS: the API, which asks who they are, and to whoever
 // has a token the request to join.
 func (a *agent) publicHandler() http.Handler {
-	join := answer(a.admit)
+	join := a.recordedJoin(a.admit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == "/ddocker/join" {
 			// Whoever comes here has shown nothing yet, and is not waited for.

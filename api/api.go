@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 
+	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -98,6 +99,8 @@ type Config struct {
 	SMI func(ctx context.Context, args []string) (string, error)
 	// GPUs returns what is known of this machine's GPUs and of who uses them.
 	GPUs func() gpu.State
+	// Audit keeps who did what by way of this node.
+	Audit *audit.Log
 	// Socket is where this node serves local clients; a container that asks for its
 	// engine's socket gets this.
 	Socket string
@@ -150,19 +153,22 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "page not found: %s %s is no route that the cluster serves", r.Method, path)
 		return
 	}
+	seen := a.witness(w, r, row, ref)
+	defer seen.end()
 	caller, err := a.cfg.Caller(r)
 	if err != nil {
-		fail(w, http.StatusUnauthorized, "%s", err)
+		fail(seen, http.StatusUnauthorized, "%s", err)
 		return
 	}
-	c := &call{Request: r, version: version, row: row, ref: ref, caller: caller}
+	c := &call{Request: r, version: version, row: row, ref: ref, caller: caller, seen: seen}
+	seen.by(caller.Name, string(caller.Role), caller.From)
 	switch err := a.allowed(c); {
 	case err == nil:
-		row.verb(a, w, c)
+		row.verb(a, seen, c)
 	case isUnknown(err) && row.may == ownVolume && yes(r.URL.Query().Get("force")):
-		w.WriteHeader(http.StatusNoContent) // nobody has to remove what there is not
+		seen.WriteHeader(http.StatusNoContent) // nobody has to remove what there is not
 	default:
-		failWith(w, err)
+		failWith(seen, err)
 	}
 }
 
@@ -174,4 +180,5 @@ type call struct {
 	ref     string // what stands in the path for {}
 	caller  Caller
 	targets []target // containers that were found for it
+	seen    *witness
 }

@@ -165,6 +165,7 @@ func invalid(format string, args ...any) error {
 func (a *API) createOnce(c *call, o *order) (*record, error) {
 	if !o.named {
 		o.reserve.Name = a.randomName()
+		c.seen.on(o.reserve.Name)
 	}
 	// The container is made even if the client goes away meanwhile: half-made it
 	// would be nobody's.

@@ -95,6 +95,7 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 	} else {
 		t, refusal = a.resolve(c.Context(), ref)
 	}
+	c.seen.on(t.Name)
 	switch {
 	case refusal != nil:
 		failWith(w, cannotKill(c, ref, refusal))

@@ -23,6 +23,7 @@ func (a *API) createNetwork(w http.ResponseWriter, c *call) {
 	if err == nil {
 		name, err = text(body, "Name")
 	}
+	c.seen.on(name)
 	switch {
 	case err != nil:
 	case name != "" && !reference.MatchString(name):

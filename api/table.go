@@ -142,6 +142,7 @@ func clusterRoutes() []route {
 		{get, "/ddocker/raft", open, (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", admins, (*API).transferLeader},
 		{post, "/ddocker/raft/snapshot", admins, (*API).snapshot},
+		{get, "/ddocker/audit", lists, (*API).showAudit},
 		{get, "/ddocker/gpus", lists, (*API).listCards},
 		{get, "/ddocker/nvidia-smi", open, (*API).smi},
 	}
