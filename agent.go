@@ -175,7 +175,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, tcp.Close())
 	}
-	a.port = identity.NewPort(tcp, a.id)
+	a.port = identity.NewPort(tcp, a.id, limitsOf(descriptors()).handshakes)
 	if err := errors.Join(a.buildGossip(udp), a.buildLog()); err != nil {
 		return errors.Join(err, tcp.Close(), udp.Close())
 	}

@@ -14,6 +14,9 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	stopTimeout   = time.Second
+	// freshTime is how long a client's connection need not make room for his next: its
+	// request may be there, and not read yet.
+	freshTime = time.Second
 	// strangerTimeout is how long whoever has shown nothing may stay: he has one request.
 	strangerTimeout = 30 * time.Second
 	// refusedTimeout is how long one too many has to read that he is.
@@ -26,13 +29,14 @@ const (
 type limits struct {
 	clients, each int // known clients, and one of them
 	strangers     int // who have shown nothing yet, and who are refused
+	handshakes    int // under way
 }
 
 // limitsOf says how many connections fit into so many descriptors. A client costs two:
 // its own, and one on the way to an engine or to another node.
 func limitsOf(descriptors int) limits {
 	share := min(max((descriptors-ownDescriptors)/4, 8), 4096)
-	return limits{clients: share, each: share * 3 / 4, strangers: min(max(share/4, 4), 64)}
+	return limits{clients: share, each: share * 3 / 4, strangers: min(max(share/4, 4), 64), handshakes: min(share, 256)}
 }
 
 // ofNodes are the limits for other nodes, who have as many in all, and each of them.

@@ -66,6 +66,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 		for range 10000 {
 			w.dialFrom(crowd, net.JoinHostPort(h.ip, socketPort))
 		}
+		time.Sleep(freshTime)
 		w.answersAll("after idleness")
 		synctest.Wait()
 		if open := stillOpen(silent); open > 256 {

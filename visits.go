@@ -28,8 +28,8 @@ type visits struct {
 
 func (a *agent) newVisits(most limits) *visits {
 	return &visits{
-		host: a.cfg.Name, open: map[net.Conn]*visit{}, known: identity.NewCrowd(most.clients, most.each),
-		strangers: identity.NewCrowd(most.strangers, most.strangers), refused: identity.NewCrowd(most.strangers, most.strangers),
+		host: a.cfg.Name, open: map[net.Conn]*visit{}, known: identity.NewCrowd(most.clients, most.each, freshTime),
+		strangers: identity.NewCrowd(most.strangers, most.strangers, 0), refused: identity.NewCrowd(most.strangers, most.strangers, 0),
 	}
 }
 

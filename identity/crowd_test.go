@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // hall is a crowd whose guests are called by their names.
@@ -13,8 +15,8 @@ type hall struct {
 	out    []string
 }
 
-func newHall(most, each int) *hall {
-	return &hall{Crowd: NewCrowd(most, each), guests: map[string]*Place{}}
+func newHall(most, each int, fresh time.Duration) *hall {
+	return &hall{Crowd: NewCrowd(most, each, fresh), guests: map[string]*Place{}}
 }
 
 // enter lets one in and returns who was shown out for it; "refused" if it was not let in.
@@ -29,7 +31,7 @@ func (h *hall) enter(source, name string) string {
 }
 
 func TestAFullCrowdMakesRoomByWhoeverHasMost(t *testing.T) {
-	h := newHall(4, 3)
+	h := newHall(4, 3, 0)
 	for _, step := range []struct {
 		source, name, out string
 		busy, idle, leave string
@@ -62,4 +64,28 @@ func TestAFullCrowdMakesRoomByWhoeverHasMost(t *testing.T) {
 	if h.guests["a1"].Busy(true) || !h.guests["g1"].Busy(true) {
 		t.Error("who was shown out does not know it")
 	}
+}
+
+func TestWhoHasJustComeMakesNoRoomForHisOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(4, 3, time.Second)
+		for _, name := range []string{"a1", "a2", "a3"} {
+			h.enter("a", name)
+		}
+		if got := h.enter("a", "a4"); got != "refused" {
+			t.Errorf("at once: %q was shown out", got)
+		}
+		h.enter("b", "b1")
+		if got := h.enter("c", "c1"); got != "a1" {
+			t.Errorf("for another: %q was shown out", got)
+		}
+		time.Sleep(time.Second)
+		h.guests["a2"].Busy(true)
+		h.guests["a2"].Busy(false)
+		h.guests["c1"].Leave()
+		h.enter("a", "a5")
+		if got := h.enter("a", "a6"); got != "a3" {
+			t.Errorf("a second later: %q was shown out", got)
+		}
+	})
 }

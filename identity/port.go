@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	maxHandshakes    = 256              // at once; one more ends the oldest of who has most
 	handshakeTimeout = 10 * time.Second // from accept to being taken from a Listener
 	firstRetry       = 5 * time.Millisecond
 	lastRetry        = time.Second
@@ -26,6 +25,7 @@ type Port struct {
 	ln    net.Listener
 	id    *Identity
 	doors map[string]*door // by protocol; fixed once Run has begun
+	most  int              // handshakes at once
 
 	mu     sync.Mutex // guards guests
 	guests map[*guest]Peer
@@ -80,10 +80,10 @@ func (p *Port) welcome(g *guest, cs *tls.ConnectionState) {
 	p.mu.Unlock()
 }
 
-// NewPort returns a port over ln, which it owns from then on. Nothing is
-// accepted before Run.
-func NewPort(ln net.Listener, id *Identity) *Port {
-	return &Port{ln: ln, id: id, doors: map[string]*door{}, guests: map[*guest]Peer{}}
+// NewPort returns a port over ln, which it owns from then on, with so many handshakes
+// at most under way at once. Nothing is accepted before Run.
+func NewPort(ln net.Listener, id *Identity, handshakes int) *Port {
+	return &Port{ln: ln, id: id, most: handshakes, doors: map[string]*door{}, guests: map[*guest]Peer{}}
 }
 
 // Listener returns the listener for one of the Proto constants: its Accept
@@ -104,13 +104,13 @@ func (p *Port) Listener(proto string) net.Listener {
 // connection that no Listener has delivered is closed by then, and so are the
 // Listeners. Delivered connections belong to their receivers.
 //
-// A peer has 10 seconds to finish its handshake and keeps nobody waiting; with
-// 256 of them under way, the next ends the oldest one of the address that has most.
+// A peer has 10 seconds to finish its handshake and keeps nobody waiting: one too many
+// under way ends the oldest one of the address that has most.
 // Connections that are not taken from their Listener in that time are closed as well.
 func (p *Port) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	config := p.id.Server(slices.Sorted(maps.Keys(p.doors))...)
-	crowd := NewCrowd(maxHandshakes, maxHandshakes)
+	crowd := NewCrowd(p.most, p.most, 0)
 	var handshakes sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { p.ln.Close() })
 	defer func() {

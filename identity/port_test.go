@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// maxHandshakes is how many a port has room for here.
+const maxHandshakes = 256
+
 // run runs port until the test ends.
 func run(t *testing.T, port *Port) {
 	t.Helper()
@@ -89,7 +92,7 @@ func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		id := newNode(t, newCluster(t))
 		ln := newPipes()
-		port := NewPort(ln, id)
+		port := NewPort(ln, id, maxHandshakes)
 		port.Listener(ProtoRPC)
 		shut := port.Listener(ProtoRaft)
 		shut.Close()
@@ -116,7 +119,7 @@ func TestRunEndsWithAllThatItStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		id := newNode(t, newCluster(t))
 		ln := newPipes()
-		port := NewPort(ln, id)
+		port := NewPort(ln, id, maxHandshakes)
 		taken, untaken := port.Listener(ProtoRPC), port.Listener(ProtoRaft)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -184,7 +187,7 @@ func TestFailuresToAcceptAreRetriedMoreAndMoreSlowly(t *testing.T) {
 
 func TestRunFailsWhenTheListenerIsClosedUnderIt(t *testing.T) {
 	ln := loopback(t)
-	port := NewPort(ln, newNode(t, newCluster(t)))
+	port := NewPort(ln, newNode(t, newCluster(t)), maxHandshakes)
 	ln.Close()
 	if err := port.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Run: %v", err)
