@@ -155,6 +155,7 @@ func steadily(ctx context.Context, do func(context.Context, int) error) (stop fu
 		for i := 0; ctx.Err() == nil; i++ {
 			err := timed(&took, func() error { return do(context.WithoutCancel(ctx), i) })
 			failed = errors.Join(failed, err)
+			time.Sleep(100 * time.Millisecond) // as a person might, at most
 		}
 	})
 	return func() (sample, error) {
