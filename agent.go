@@ -46,6 +46,7 @@ type agentConfig struct {
 	dialEngine func(context.Context) (net.Conn, error)
 	machine    node.Machine
 	socket     net.Listener
+	files      int                                    // descriptors that there may be
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
@@ -90,6 +91,9 @@ var nodeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$`)
 
 // complete checks the command line and fills in what it left out.
 func (cfg *agentConfig) complete() (err error) {
+	if cfg.files == 0 {
+		cfg.files = descriptors()
+	}
 	if cfg.peerUser == nil {
 		cfg.peerUser = peerUser
 	}
@@ -175,7 +179,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, tcp.Close())
 	}
-	a.port = identity.NewPort(tcp, a.id, limitsOf(descriptors()).handshakes)
+	a.port = identity.NewPort(tcp, a.id, limitsOf(a.cfg.files).handshakes)
 	if err := errors.Join(a.buildGossip(udp), a.buildLog()); err != nil {
 		return errors.Join(err, tcp.Close(), udp.Close())
 	}
@@ -344,7 +348,7 @@ func (a *agent) run(ctx context.Context) error {
 		all.Go(func() error { return a.gpus.Run(ctx) })
 	}
 	serve := func(way server) { all.Go(func() error { return a.serve(ctx, way) }) }
-	public, room := a.port.Listener(identity.ProtoHTTP), limitsOf(descriptors())
+	public, room := a.port.Listener(identity.ProtoHTTP), limitsOf(a.cfg.files)
 	serve(server{rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer, a.newVisits(room.ofNodes())})
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)

@@ -63,7 +63,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 			}
 		}
 		w.answersAll("after silence")
-		for range 10000 {
+		for range 4200 {
 			w.dialFrom(crowd, net.JoinHostPort(h.ip, socketPort))
 		}
 		time.Sleep(freshTime)
@@ -178,9 +178,11 @@ func TestAnAnswerThatNobodyReadsIsGivenUp(t *testing.T) {
 
 // One client who has as much under way as one may have is told so, and others go on.
 func TestOneClientHasAShareOfTheConnections(t *testing.T) {
-	inCluster(t, 1, func(t *testing.T, w *world) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
 		h := w.hosts[0]
-		for range 3100 {
+		h.start(func(c *agentConfig) { c.files = 1000 })
+		w.whole()
+		for range limitsOf(1000).each + 20 {
 			c := w.dialFrom(w.desk, net.JoinHostPort(h.ip, socketPort))
 			io.WriteString(c, "GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
 		}
