@@ -46,6 +46,7 @@ type agentConfig struct {
 	dialEngine func(context.Context) (net.Conn, error)
 	machine    node.Machine
 	socket     net.Listener
+	files      int                                    // descriptors that there may be
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
@@ -90,6 +91,9 @@ var nodeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$`)
 
 // complete checks the command line and fills in what it left out.
 func (cfg *agentConfig) complete() (err error) {
+	if cfg.files == 0 {
+		cfg.files = descriptors()
+	}
 	if cfg.peerUser == nil {
 		cfg.peerUser = peerUser
 	}
@@ -175,7 +179,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, tcp.Close())
 	}
-	a.port = identity.NewPort(tcp, a.id)
+	a.port = identity.NewPort(tcp, a.id, limitsOf(a.cfg.files).handshakes)
 	if err := errors.Join(a.buildGossip(udp), a.buildLog()); err != nil {
 		return errors.Join(err, tcp.Close(), udp.Close())
 	}
@@ -344,15 +348,14 @@ func (a *agent) run(ctx context.Context) error {
 	if a.gpus != nil {
 		all.Go(func() error { return a.gpus.Run(ctx) })
 	}
-	serve := func(ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) {
-		all.Go(func() error { return a.serve(ctx, ln, h, each) })
-	}
-	public := a.port.Listener(identity.ProtoHTTP)
-	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer)
+	serve := func(way server) { all.Go(func() error { return a.serve(ctx, way) }) }
+	public, room := a.port.Listener(identity.ProtoHTTP), limitsOf(a.cfg.files)
+	serve(server{rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer, a.newVisits(room.ofNodes())})
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)
-	serve(socket, a.api, a.withLocal)
-	serve(public, a.publicHandler(), a.withPeer)
+	clients := a.newVisits(room)
+	serve(server{readListener{socket}, a.api, a.withLocal, clients})
+	serve(server{public, a.publicHandler(), a.withPeer, clients})
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
@@ -381,42 +384,8 @@ func (a *agent) catchUp(ctx context.Context) {
 	}
 }
 
-// Bounds on clients.
-const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	stopTimeout   = time.Second
-	// catchUpTimeout is how long clients wait for a node that has just started.
-	catchUpTimeout = 3 * time.Second
-)
-
-// serve answers HTTP until ctx ends, and then gives the requests under way a
-// second.
-func (a *agent) serve(ctx context.Context, ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) error {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	s := &http.Server{
-		Handler: h, Protocols: protocols, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, ConnContext: each,
-		ErrorLog: slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ln) }()
-	select {
-	case err := <-done:
-		if ctx.Err() == nil {
-			return err
-		}
-		return nil
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if s.Shutdown(grace) != nil {
-		s.Close()
-	}
-	<-done
-	return nil
-}
+// catchUpTimeout is how long clients wait for a node that has just started.
+const catchUpTimeout = 3 * time.Second
 
 // rememberPeers keeps the others' addresses for the next start.
 func (a *agent) rememberPeers(ctx context.Context) {

@@ -149,6 +149,7 @@ func (a *API) Run(ctx context.Context) error {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	version, path := splitVersion(r.URL.Path)
 	row, ref, ok := find(a.table, r.Method, path)
+	r = boundBody(w, r, row)
 	if !ok {
 		fail(w, http.StatusNotFound, "page not found: %s %s is no route that the cluster serves", r.Method, path)
 		return

@@ -80,6 +80,7 @@ func (c *Consensus) raftConfig() *raft.Config {
 	conf.NoLegacyTelemetry = true
 	conf.ShutdownOnRemove = false // whoever runs the node decides
 	conf.CommitTimeout = commitTimeout
+	conf.HeartbeatTimeout, conf.ElectionTimeout = silence, silence
 	conf.SnapshotThreshold = snapshotEntries
 	return conf
 }
