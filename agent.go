@@ -67,6 +67,8 @@ type agent struct {
 	api       *api.API
 	pieces    pieces
 	seeds     []string
+	leaving   chan struct{} // held by whoever has this node leave
+	parted    chan *parting // 1 buffered: why this node is none any more
 }
 
 // runAgent runs until ctx ends or something breaks that the agent cannot live
@@ -118,6 +120,9 @@ func (cfg *agentConfig) complete() (err error) {
 
 // newAgent builds everything and starts nothing.
 func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
+	if err := mayReturn(&cfg); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Join(cfg.DataDir, dirRaft), 0o700); err != nil {
 		return nil, err
 	}
@@ -132,7 +137,7 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
-	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir)}
+	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), leaving: make(chan struct{}, 1), parted: make(chan *parting, 1)}
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
@@ -231,7 +236,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs,
+		Alive: a.alive, Caller: caller, Token: a.newToken, Leave: a.leave, SMI: smi, GPUs: m.GPUs,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -344,6 +349,7 @@ func (a *agent) run(ctx context.Context) error {
 	serve(socket, a.api, withCaller)
 	serve(public, a.publicHandler(), nil)
 	all.Go(func() error { return a.finishFounding(ctx) })
+	all.Go(func() error { return a.member(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
 	a.cfg.Logger.Info("agent runs", "node", a.cfg.Name, "address", a.cfg.Advertise, "version", version)
@@ -353,6 +359,9 @@ func (a *agent) run(ctx context.Context) error {
 	err := all.Wait()
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
+	if p := (*parting)(nil); errors.As(err, &p) {
+		return a.settleParting(p)
+	}
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -377,6 +386,8 @@ const (
 	stopTimeout   = time.Second
 	// catchUpTimeout is how long clients wait for a node that has just started.
 	catchUpTimeout = 3 * time.Second
+	// peersPause is how often commands may have the addresses of the others looked at.
+	peersPause = time.Second
 )
 
 // serve answers HTTP until ctx ends, and then gives the requests under way a
@@ -407,17 +418,28 @@ func (a *agent) serve(ctx context.Context, ln net.Listener, h http.Handler, each
 	return nil
 }
 
-// rememberPeers keeps the others' addresses for the next start.
+// rememberPeers keeps the others' addresses for the next start, and forgets those that
+// the cluster has removed.
 func (a *agent) rememberPeers(ctx context.Context) {
 	for {
-		changed := a.gossip.Changed()
+		changed, decided := a.gossip.Changed(), a.log.Changed()
 		addrs := a.addresses()
 		delete(addrs, a.id.NodeID())
-		if err := a.peers.learn(addrs); err != nil {
+		for id := range addrs {
+			if a.gone(id) {
+				a.gossip.Forget(id)
+				delete(addrs, id)
+			}
+		}
+		if err := a.peers.learn(addrs, a.gone); err != nil {
 			a.cfg.Logger.Warn("addresses of the other nodes are not saved", "err", err)
 		}
 		select {
 		case <-changed:
+		case <-decided:
+			if !sleep(ctx, peersPause) { // many commands count as one
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

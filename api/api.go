@@ -91,6 +91,10 @@ type Config struct {
 	Alive func(node string) bool
 	// Caller names who sends a request, "" where that is not known.
 	Caller func(r *http.Request) string
+	// Leave takes this node out of the cluster for good, by the wish of that caller, and
+	// returns when that is decided; the node ends soon after. Force leaves behind the
+	// containers that it holds.
+	Leave func(ctx context.Context, by string, force bool) error
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI returns what nvidia-smi says of this machine with these arguments.

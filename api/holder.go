@@ -80,10 +80,10 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 	t, refusal := a.resolve(c.Context(), ref)
 	switch {
 	case refusal != nil && c.row.path == pathKill:
-		fail(w, statusOf(refusal), "Cannot kill container: %s: %s", ref, refusal.Message) // as engines say it
+		fail(w, statusOf(refusal), "Cannot kill container: %s: %s", ref, a.explain(refusal, ref).Message) // as engines say it
 		return t, false
 	case refusal != nil:
-		failWith(w, refusal)
+		failWith(w, a.explain(refusal, ref))
 		return t, false
 	case t.Node != a.cfg.Self && !a.cfg.Alive(t.Node):
 		a.unreachable(w, t.Name, t.Node)

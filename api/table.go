@@ -67,7 +67,7 @@ func containerRoutes() []route {
 		{post, "/containers/{}/exec", (*API).createExec},
 		{post, "/containers/{}/rename", (*API).rename},
 		{post, "/containers/{}/update", (*API).update},
-		{del, "/containers/{}", (*API).holder},
+		{del, "/containers/{}", (*API).removeContainer},
 		{post, "/commit", (*API).commit},
 
 		{post, pathExecStart, (*API).startExec},
@@ -126,6 +126,9 @@ func clusterRoutes() []route {
 		{post, "/ddocker/nodes/{}/drain", (*API).drainNode},
 		{post, "/ddocker/nodes/{}/activate", (*API).activateNode},
 		{post, "/ddocker/nodes/{}/labels", (*API).labelNode},
+		{del, "/ddocker/nodes/{}", (*API).removeNode},
+		{get, "/ddocker/leave", (*API).inspectLeave},
+		{post, "/ddocker/leave", (*API).leave},
 		{post, "/ddocker/images/{}/replicate", (*API).replicate},
 		{get, "/ddocker/settings", (*API).showSettings},
 		{post, "/ddocker/settings", (*API).applySettings},
