@@ -343,11 +343,11 @@ func (a *agent) run(ctx context.Context) error {
 		all.Go(func() error { return a.serve(ctx, ln, h, each) })
 	}
 	public := a.port.Listener(identity.ProtoHTTP)
-	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), withPeer)
+	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer)
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)
 	serve(socket, a.api, withCaller)
-	serve(public, a.publicHandler(), nil)
+	serve(public, a.publicHandler(), a.withPeer)
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { return a.member(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })

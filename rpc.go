@@ -92,7 +92,7 @@ func (a *agent) publicHandler() http.Handler {
 			join(w, r)
 			return
 		}
-		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		if peerOf(r.Context()) == "" {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusUnauthorized)
 			io.WriteString(w, `{"message":"a client certificate of this cluster is needed: see \"Remote clients\" in the README"}`+"\n")
@@ -125,7 +125,7 @@ func (a *agent) forward(ctx context.Context, id string, body []byte) ([]byte, er
 
 // newToken makes a join token.
 func (a *agent) newToken() (text, hash string, err error) {
-	t, err := identity.NewToken(a.id.CAPEM())
+	t, err := identity.NewToken(a.id.Trust().Roots)
 	if err != nil {
 		return "", "", err
 	}

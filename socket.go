@@ -84,8 +84,8 @@ func caller(r *http.Request) string {
 		}
 		return uid
 	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		return r.TLS.VerifiedChains[0][0].Subject.CommonName
+	if r.TLS != nil && peerOf(r.Context()) != "" {
+		return r.TLS.PeerCertificates[0].Subject.CommonName
 	}
 	return ""
 }

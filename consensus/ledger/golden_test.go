@@ -123,6 +123,7 @@ func state(l *Ledger) string {
 	imageState(&b, l)
 	objectState(&b, l)
 	goneState(&b, l)
+	rotationState(&b, l)
 	return b.String()
 }
 
