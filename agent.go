@@ -71,6 +71,8 @@ type agent struct {
 	audit     *audit.Log
 	pieces    pieces
 	seeds     []string
+	leaving   chan struct{} // held by whoever has this node leave
+	parted    chan *parting // 1 buffered: why this node is none any more
 }
 
 // runAgent runs until ctx ends or something breaks that the agent cannot live
@@ -128,6 +130,9 @@ func (cfg *agentConfig) complete() (err error) {
 
 // newAgent builds everything and starts nothing.
 func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
+	if err := mayReturn(&cfg); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Join(cfg.DataDir, dirRaft), 0o700); err != nil {
 		return nil, err
 	}
@@ -142,7 +147,7 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
-	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir)}
+	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), leaving: make(chan struct{}, 1), parted: make(chan *parting, 1)}
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
@@ -245,7 +250,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: a.caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
+		Alive: a.alive, Caller: a.caller, Token: a.newToken, Leave: a.leave, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -357,6 +362,7 @@ func (a *agent) run(ctx context.Context) error {
 	serve(server{readListener{socket}, a.api, a.withLocal, clients})
 	serve(server{public, a.publicHandler(), a.withPeer, clients})
 	all.Go(func() error { return a.finishFounding(ctx) })
+	all.Go(func() error { return a.member(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
 	a.cfg.Logger.Info("agent runs", "node", a.cfg.Name, "address", a.cfg.Advertise, "version", version)
@@ -367,6 +373,9 @@ func (a *agent) run(ctx context.Context) error {
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
 	err = errors.Join(err, a.audit.Close())
+	if p := (*parting)(nil); errors.As(err, &p) {
+		return a.settleParting(p)
+	}
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -384,20 +393,35 @@ func (a *agent) catchUp(ctx context.Context) {
 	}
 }
 
-// catchUpTimeout is how long clients wait for a node that has just started.
-const catchUpTimeout = 3 * time.Second
+const (
+	// catchUpTimeout is how long clients wait for a node that has just started.
+	catchUpTimeout = 3 * time.Second
+	// peersPause is how often commands may have the addresses of the others looked at.
+	peersPause = time.Second
+)
 
-// rememberPeers keeps the others' addresses for the next start.
+// rememberPeers keeps the others' addresses for the next start, and forgets those that
+// the cluster has removed.
 func (a *agent) rememberPeers(ctx context.Context) {
 	for {
-		changed := a.gossip.Changed()
+		changed, decided := a.gossip.Changed(), a.log.Changed()
 		addrs := a.addresses()
 		delete(addrs, a.id.NodeID())
-		if err := a.peers.learn(addrs); err != nil {
+		for id := range addrs {
+			if a.gone(id) {
+				a.gossip.Forget(id)
+				delete(addrs, id)
+			}
+		}
+		if err := a.peers.learn(addrs, a.gone); err != nil {
 			a.cfg.Logger.Warn("addresses of the other nodes are not saved", "err", err)
 		}
 		select {
 		case <-changed:
+		case <-decided:
+			if !sleep(ctx, peersPause) { // many commands count as one
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -169,7 +169,7 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
 			return nil, t, err
 		}
-		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers)
+		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers, func(string) bool { return false })
 	})
 	if refused != nil {
 		return nil, fmt.Errorf("join the cluster of %s: %w%s", cfg.Join, refused, advice(refused))
@@ -351,10 +351,14 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 func (a *agent) nameFree(name string) error {
 	var taken *ledger.Node
 	a.log.View(func(l *ledger.Ledger) { taken = l.NodeNamed(name) })
-	if taken != nil {
+	switch {
+	case taken == nil:
+		return nil
+	case a.alive(taken.Node):
 		return fmt.Errorf("a node named %s is already in the cluster, at %s: start this one with another --name", name, taken.Address)
 	}
-	return nil
+	return fmt.Errorf("a node named %s is already in the cluster, at %s, and does not answer: if this machine is to take its place, run \"ddocker node rm %s\" on %s and join again; else start this one with another --name",
+		name, taken.Address, name, a.cfg.Name)
 }
 
 // askVoters asks the voters one after another until one answers.
@@ -427,10 +431,15 @@ func (a *agent) fetchAuthority(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := identity.ParseAuthority(a.id.Trust().Roots, reply.Key); err != nil {
+	return a.keepAuthority(reply.Key)
+}
+
+// keepAuthority keeps the CA's key, if it is that.
+func (a *agent) keepAuthority(key []byte) error {
+	if _, err := identity.ParseAuthority(a.id.Trust().Roots, key); err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), reply.Key)
+	return writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), key)
 }
 
 func (a *agent) isVoter(id string) bool {

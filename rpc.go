@@ -34,6 +34,7 @@ func (a *agent) rpcHandler() http.Handler {
 	mux.HandleFunc("POST /rpc/join", answer(a.admitHere))
 	mux.HandleFunc("POST /rpc/renew", answer(a.reissue))
 	mux.HandleFunc("POST /rpc/ca-key", answer(a.handOutKey))
+	mux.HandleFunc("POST /rpc/ca-key/keep", answer(a.takeKey))
 	mux.Handle("/rpc/image/", a.mover.Handler())
 	mux.Handle("/", a.api.Local())
 	return mux

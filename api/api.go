@@ -93,6 +93,10 @@ type Config struct {
 	// Caller says who sends a request. Its error tells who is refused, in words for a
 	// person.
 	Caller func(r *http.Request) (Caller, error)
+	// Leave takes this node out of the cluster for good, by the wish of that caller, and
+	// returns when that is decided; the node ends soon after. Force leaves behind the
+	// containers that it holds.
+	Leave func(ctx context.Context, by string, force bool) error
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI returns what nvidia-smi says of this machine with these arguments.

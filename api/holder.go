@@ -98,7 +98,7 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 	c.seen.on(t.Name)
 	switch {
 	case refusal != nil:
-		failWith(w, cannotKill(c, ref, refusal))
+		failWith(w, cannotKill(c, ref, a.explain(refusal, ref)))
 		return t, false
 	case t.Node != a.cfg.Self && !a.cfg.Alive(t.Node):
 		a.unreachable(w, t.Name, t.Node)

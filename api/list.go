@@ -27,6 +27,7 @@ type extra struct {
 	Ports             []string
 	GPUs              []grantedCard `json:",omitempty"`
 	Unreachable       bool
+	Lost              bool `json:",omitempty"` // with its host, which was removed
 }
 
 // containerRow is one container of the list, as JSON.
@@ -79,6 +80,9 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 		}
 		list = slices.DeleteFunc(list, func(r containerRow) bool { return !sees(r.owner) })
 		rows = append(rows, a.ofAges(c.Context(), one.id, list, ages)...)
+	}
+	if len(ages) == 0 && (limit > 0 || yes(query.Get("all"))) {
+		rows = append(rows, a.lostRows(nodes, f, sees)...)
 	}
 	slices.SortStableFunc(rows, newestFirst)
 	if limit > 0 {
@@ -248,12 +252,7 @@ func absentRows(on host, known *holdings, f filters) []containerRow {
 			return
 		}
 		x.Node, x.Unreachable = on.name, true
-		rows = append(rows, containerRow{id: id, created: created, owner: x.Owner, data: raw(row{
-			"Id": raw(id), "Names": raw([]string{"/" + name}), "Image": raw(image), "ImageID": raw(""), "Command": raw(""),
-			"Created": raw(created), "Ports": raw([]string{}), "Labels": raw(map[string]string{labelNode: on.name}),
-			"State": raw("unreachable"), "Status": raw("Host down"), "HostConfig": raw(map[string]string{}),
-			"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
-		})})
+		rows = append(rows, containerRow{id: id, created: created, owner: x.Owner, data: raw(bareRow(id, name, image, created, x))})
 	}
 	for _, id := range slices.Sorted(maps.Keys(known.placed)) {
 		p := known.placed[id]
@@ -264,6 +263,16 @@ func absentRows(on host, known *holdings, f filters) []containerRow {
 		add(o.ID, o.Name, o.Image, o.Created.Unix(), known.outsider(&o.Grant))
 	}
 	return rows
+}
+
+// bareRow is a container of which no engine tells.
+func bareRow(id, name, image string, created int64, x extra) row {
+	return row{
+		"Id": raw(id), "Names": raw([]string{"/" + name}), "Image": raw(image), "ImageID": raw(""), "Command": raw(""),
+		"Created": raw(created), "Ports": raw([]string{}), "Labels": raw(map[string]string{labelNode: x.Node}),
+		"State": raw("unreachable"), "Status": raw("Host down"), "HostConfig": raw(map[string]string{}),
+		"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
+	}
 }
 
 func raw(v any) json.RawMessage {

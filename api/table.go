@@ -74,7 +74,7 @@ func containerRoutes() []route {
 		{post, "/containers/{}/exec", ownContainer, (*API).createExec},
 		{post, "/containers/{}/rename", ownContainer, (*API).rename},
 		{post, "/containers/{}/update", ownContainer, (*API).update},
-		{del, "/containers/{}", ownContainer, (*API).holder},
+		{del, "/containers/{}", ownContainer, (*API).removeContainer},
 		{post, pathCommit, ownContainer, (*API).commit},
 
 		{post, pathExecStart, ownSession, (*API).startExec},
@@ -133,6 +133,9 @@ func clusterRoutes() []route {
 		{post, "/ddocker/nodes/{}/drain", admins, (*API).drainNode},
 		{post, "/ddocker/nodes/{}/activate", admins, (*API).activateNode},
 		{post, "/ddocker/nodes/{}/labels", admins, (*API).labelNode},
+		{del, "/ddocker/nodes/{}", admins, (*API).removeNode},
+		{get, "/ddocker/leave", admins, (*API).inspectLeave},
+		{post, "/ddocker/leave", admins, (*API).leave},
 		{post, "/ddocker/images/{}/replicate", ownImage, (*API).replicate},
 		{get, "/ddocker/settings", open, (*API).showSettings},
 		{post, "/ddocker/settings", admins, (*API).applySettings},

@@ -68,8 +68,13 @@ func (c *Consensus) appointAll(ctx context.Context, known registry) error {
 
 // scene looks at everything that plan needs and brings known up to date.
 func (c *Consensus) scene(ctx context.Context, conf raft.Configuration, known registry) scene {
-	s := scene{Now: time.Now(), Self: c.cfg.ID, Servers: map[string]bool{}, Peers: known}
-	c.View(func(l *ledger.Ledger) { s.Nodes = l.NodeIDs() })
+	s := scene{Now: time.Now(), Self: c.cfg.ID, Servers: map[string]bool{}, Never: map[string]bool{}, Peers: known}
+	c.View(func(l *ledger.Ledger) {
+		s.Nodes = l.NodeIDs()
+		for _, id := range s.Nodes {
+			s.Never[id] = l.Node(id).Vote == ledger.Never
+		}
+	})
 	for _, srv := range conf.Servers {
 		s.Servers[string(srv.ID)] = srv.Suffrage == raft.Voter
 	}
@@ -81,9 +86,7 @@ func (c *Consensus) scene(ctx context.Context, conf raft.Configuration, known re
 		_, reachable := c.cfg.Resolve(id)
 		known.see(id, alive[id], reachable, s.Now)
 	}
-	if s.missing() > 0 {
-		c.examine(ctx, s)
-	}
+	c.examine(ctx, s) // always: who can vote at once shortens a leave
 	return s
 }
 

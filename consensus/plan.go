@@ -42,6 +42,7 @@ type scene struct {
 	Self    string          // the leader
 	Servers map[string]bool // raft's servers: whether each votes
 	Nodes   []string        // the ledger's nodes
+	Never   map[string]bool // those that are not to vote
 	Peers   map[string]peer
 }
 
@@ -113,7 +114,7 @@ func promoteBest(s scene) (change, bool) {
 
 // yieldIfGone has a leader that left the ledger hand over to another voter.
 func yieldIfGone(s scene) (change, bool) {
-	if s.registered(s.Self) || s.living(s.Self) == 0 {
+	if s.eligible(s.Self) || s.living(s.Self) == 0 {
 		return change{}, false
 	}
 	return change{changeYield, s.Self}, true
@@ -123,9 +124,9 @@ func yieldIfGone(s scene) (change, bool) {
 // has left, then of who is away, then of anybody but the leader.
 func demoteSurplus(s scene) (change, bool) {
 	voters := s.voters()
-	want := votersFor(len(s.Nodes))
+	want := s.wanted()
 	for _, unfit := range []func(string) bool{
-		func(id string) bool { return !s.registered(id) },
+		func(id string) bool { return !s.eligible(id) },
 		func(id string) bool { return len(voters) > want && !s.alive(id) },
 		func(id string) bool { return len(voters) > want },
 	} {
@@ -156,13 +157,21 @@ func (s scene) voters() []string {
 func (s scene) candidates() []string {
 	ids := slices.DeleteFunc(s.servers(), func(id string) bool {
 		fit := s.Peers[id].FitSince
-		return s.Servers[id] || !s.registered(id) || fit.IsZero() || s.Now.Sub(fit) < stableFor
+		return s.Servers[id] || !s.eligible(id) || fit.IsZero() || s.Now.Sub(fit) < stableFor
 	})
 	slices.SortStableFunc(ids, func(a, b string) int { return s.Peers[a].FitSince.Compare(s.Peers[b].FitSince) })
 	return ids
 }
 
 func (s scene) registered(id string) bool { return slices.Contains(s.Nodes, id) }
+
+// eligible says whether the node may vote: it is there, and nobody wants otherwise.
+func (s scene) eligible(id string) bool { return s.registered(id) && !s.Never[id] }
+
+// wanted returns how many nodes should vote.
+func (s scene) wanted() int {
+	return votersFor(len(slices.DeleteFunc(slices.Clone(s.Nodes), func(id string) bool { return s.Never[id] })))
+}
 
 func (s scene) alive(id string) bool { return id == s.Self || s.Peers[id].Alive }
 
@@ -173,12 +182,12 @@ func (s scene) dead(id string) bool {
 }
 
 // unsound reports whether a voter should lose its vote.
-func (s scene) unsound(id string) bool { return s.dead(id) || !s.registered(id) }
+func (s scene) unsound(id string) bool { return s.dead(id) || !s.eligible(id) }
 
 // missing returns how many more sound voters there should be.
 func (s scene) missing() int {
 	sound := slices.DeleteFunc(s.voters(), s.unsound)
-	return votersFor(len(s.Nodes)) - len(sound)
+	return s.wanted() - len(sound)
 }
 
 // living counts the live voters other than except.

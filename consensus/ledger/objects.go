@@ -156,13 +156,18 @@ func (l *Ledger) undefine(c *Undefine) Result {
 	if o == nil || o.ID != c.ID {
 		return refuse(Unknown, "No such %s: %s", c.Kind, c.Name)
 	}
-	for _, i := range o.On {
-		if !slices.Contains(c.Done, i.Node) && !i.Found {
-			l.leftovers = append(slices.Clone(l.leftovers), Leftover{c.Kind, c.Name, i})
-		}
-	}
+	l.leave(o, c.Done)
 	delete(l.objects, key)
 	return Result{}
+}
+
+// leave remembers what engines have of an object that ends, but those that are done.
+func (l *Ledger) leave(o *Object, done []string) {
+	for _, i := range o.On {
+		if !slices.Contains(done, i.Node) && !i.Found {
+			l.leftovers = append(slices.Clone(l.leftovers), Leftover{o.Kind, o.Name, i})
+		}
+	}
 }
 
 func (l *Ledger) attach(c *Attach) Result {
@@ -244,8 +249,8 @@ func (l *Ledger) unsettle(p *Placement) {
 		n := *o
 		if len(p.Was) == 0 {
 			n.Users = max(0, n.Users-1)
-		} else if o.Home == p.Node && l.uses.count(key) == 0 {
-			n.Home = p.Was[len(p.Was)-1].Node
+		} else if was := p.Was[len(p.Was)-1].Node; o.Home == p.Node && l.uses.count(key) == 0 && l.nodes[was] != nil {
+			n.Home = was
 		}
 		l.objects[key] = &n
 		if key.kind == Volume && n.Users == 0 && len(n.Spec) == 0 && len(n.On) == 0 && l.uses.count(key) == 0 {
