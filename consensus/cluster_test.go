@@ -101,10 +101,11 @@ func (c *cluster) String() string {
 	return s
 }
 
-// complete reports whether every node is a server and enough of them vote.
+// complete reports whether every node knows of as many servers as there should be, and
+// enough of them vote.
 func (c *cluster) complete() bool {
 	for _, nd := range c.nodes {
-		if nd.host != nil && (len(nd.Servers()) != len(c.nodes) || len(nd.Status().Voters) != votersFor(len(c.nodes))) {
+		if nd.host != nil && (len(nd.Servers()) != min(len(c.nodes), votersFor(len(c.nodes))+maxWarm) || len(nd.Status().Voters) != votersFor(len(c.nodes))) {
 			return false
 		}
 	}
@@ -211,7 +212,7 @@ func (nd *node) run() {
 }
 
 func (nd *node) register() {
-	nd.propose(ledger.Command{Register: &ledger.Register{Node: nd.id, Name: "h" + nd.id[1:]}})
+	nd.propose(ledger.Command{Register: &ledger.Register{Node: nd.id, Name: "h" + nd.id[1:], Speaks: ledger.Version}})
 }
 
 // halt ends the node as SIGTERM does.

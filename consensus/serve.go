@@ -12,10 +12,11 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-// What one node may ask another. Any node answers hello; the others are for
-// the leader.
+// What one node may ask another. Any node answers hello and any server feed; the others
+// are for the leader.
 const (
 	opHello    = "hello"
+	opFeed     = "feed"
 	opPropose  = "propose"
 	opRead     = "read"
 	opTransfer = "transfer"
@@ -26,6 +27,7 @@ type request struct {
 	Op   string `json:"op"`
 	Data []byte `json:"data,omitempty"` // propose: the encoded command
 	Node string `json:"node,omitempty"` // transfer: to whom; empty for any
+	Want *want  `json:"want,omitempty"` // feed
 }
 
 // answer is what comes back.
@@ -40,6 +42,7 @@ type answer struct {
 	Result  ledger.Result `json:"result,omitzero"`   // propose
 	Term    uint64        `json:"term,omitempty"`    // hello: the node's term
 	Applied uint64        `json:"applied,omitempty"` // hello: the last command in the node's ledger
+	Helping *helping      `json:"helping,omitempty"` // feed
 }
 
 func (a answer) failure() error {
@@ -96,6 +99,8 @@ func (c *Consensus) carryOut(ctx context.Context, req request) answer {
 	switch req.Op {
 	case opHello:
 		return answer{Term: r.CurrentTerm(), Applied: c.Applied()}
+	case opFeed:
+		return c.serveFeed(ctx, req.Want)
 	case opPropose:
 		ans, err = c.apply(ctx, r, req.Data)
 	case opRead:
@@ -133,6 +138,9 @@ func (c *Consensus) apply(ctx context.Context, r *raft.Raft, data []byte) (answe
 		c.nudge.tell(future.Index())
 	}
 	res, ok := future.Response().(ledger.Result)
+	if err, failed := future.Response().(error); failed {
+		return answer{}, err
+	}
 	if !ok {
 		return answer{}, fmt.Errorf("unexpected result %T", future.Response())
 	}
