@@ -52,7 +52,8 @@ type joinRequest struct {
 
 // joinReply makes the asker a node.
 type joinReply struct {
-	Cert, CA  []byte
+	Cert      []byte
+	CA, Links []byte // see identity.Trust
 	GossipKey []byte
 	Peers     map[string]string // addresses by node ID
 	Now       time.Time         // by the clock of the node that signed
@@ -122,9 +123,9 @@ func found(cfg *agentConfig) (*identity.Identity, error) {
 			return nil, fmt.Errorf("found a cluster: %w", err)
 		}
 	}
-	return identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, []byte, error) {
+	return identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, identity.Trust, error) {
 		cert, err := ca.Sign(csr, subject(identity.NewID(), cfg.Name, cfg.Advertise))
-		return cert, ca.CertPEM(), err
+		return cert, identity.Trust{Roots: ca.CertPEM()}, err
 	})
 }
 
@@ -157,18 +158,18 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	addr := withPort(cfg.Join)
 	var reply joinReply
 	var refused error
-	id, err := identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, []byte, error) {
+	id, err := identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) (cert []byte, t identity.Trust, err error) {
 		request := joinRequest{Token: cfg.Token, CSR: csr, Name: cfg.Name, Address: cfg.Advertise}
 		if refused = askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); refused == nil {
 			refused = reply.checkClock(cfg.Join)
 		}
 		if refused != nil {
-			return nil, nil, refused
+			return nil, t, refused
 		}
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
-			return nil, nil, err
+			return nil, t, err
 		}
-		return reply.Cert, reply.CA, loadPeers(cfg.DataDir).learn(reply.Peers)
+		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers)
 	})
 	if refused != nil {
 		return nil, fmt.Errorf("join the cluster of %s: %w%s", cfg.Join, refused, advice(refused))
@@ -271,7 +272,7 @@ func (a *agent) authority() *identity.Authority {
 	if err != nil {
 		return nil
 	}
-	ca, err := identity.ParseAuthority(a.id.CAPEM(), key)
+	ca, err := identity.ParseAuthority(a.id.Trust().Roots, key)
 	if err != nil {
 		a.cfg.Logger.Error("the cluster's CA key cannot be read; delete it, and it is fetched again", "file", fileCAKey, "err", err)
 		return nil
@@ -343,7 +344,8 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 		return nil, result.Refusal
 	}
 	a.cfg.Logger.Info("admitted a node", "node", request.Name, "address", request.Address, "id", id)
-	return &joinReply{Cert: cert, CA: ca.CertPEM(), GossipKey: a.gossipKey, Peers: a.addresses(), Now: time.Now()}, nil
+	trust := a.id.Trust()
+	return &joinReply{Cert: cert, CA: trust.Roots, Links: trust.Links, GossipKey: a.gossipKey, Peers: a.addresses(), Now: time.Now()}, nil
 }
 
 func (a *agent) nameFree(name string) error {
@@ -425,7 +427,7 @@ func (a *agent) fetchAuthority(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := identity.ParseAuthority(a.id.CAPEM(), reply.Key); err != nil {
+	if _, err := identity.ParseAuthority(a.id.Trust().Roots, reply.Key); err != nil {
 		return err
 	}
 	return writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), reply.Key)

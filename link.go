@@ -53,7 +53,7 @@ func (l *link) Write(p []byte) (int, error) {
 // Close says farewell, unless a Write is under way: it is then there to end that.
 func (l *link) Close() error {
 	if l.writing.Load() > 0 {
-		return l.below.Close()
+		return l.Conn.NetConn().Close()
 	}
 	return l.Conn.Close()
 }
@@ -210,7 +210,11 @@ func (l gatheringListener) Accept() (net.Conn, error) {
 // linked returns the link that a connection is: with TLS, and made on one that gathers.
 func linked(c net.Conn) (net.Conn, error) {
 	if secure, ok := c.(*tls.Conn); ok {
-		if below, ok := secure.NetConn().(*gathered); ok {
+		raw := secure.NetConn()
+		if guest, ok := raw.(interface{ NetConn() net.Conn }); ok {
+			raw = guest.NetConn()
+		}
+		if below, ok := raw.(*gathered); ok {
 			return &link{Conn: secure, below: below}, nil
 		}
 	}

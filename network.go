@@ -218,22 +218,29 @@ func (l rpcListener) Accept() (net.Conn, error) {
 	return linked(c)
 }
 
-// peerKey is the context key of the ID of the node that sent a request.
+// peerKey is the context key of the identity.Peer that sent a request.
 type peerKey struct{}
 
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if secure, ok := c.(*link); ok {
-		state := secure.ConnectionState()
-		if id, ok := identity.PeerID(&state); ok {
-			return context.WithValue(ctx, peerKey{}, id)
-		}
+// withPeer notes who is at the other end of a connection, once for all that it sends:
+// a certificate may expire meanwhile, and who is removed is cut off.
+func (a *agent) withPeer(ctx context.Context, c net.Conn) context.Context {
+	secure, ok := c.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return ctx
 	}
-	return ctx
+	state := secure.ConnectionState()
+	var peer identity.Peer
+	peer.Node, _ = a.id.PeerID(&state)
+	peer.Key, _ = identity.PeerKey(&state)
+	return context.WithValue(ctx, peerKey{}, peer)
 }
 
-func peerOf(ctx context.Context) string {
-	id, _ := ctx.Value(peerKey{}).(string)
-	return id
+// peerOf returns the ID of the node that sent a request; empty: it was none.
+func peerOf(ctx context.Context) string { return callingPeer(ctx).Node }
+
+func callingPeer(ctx context.Context) identity.Peer {
+	peer, _ := ctx.Value(peerKey{}).(identity.Peer)
+	return peer
 }
 
 // ownAddress guesses at which address of this machine others reach it.

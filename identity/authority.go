@@ -4,8 +4,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,26 +43,54 @@ func NewAuthority(cluster string) (*Authority, error) {
 	if !validID(cluster) {
 		return nil, fmt.Errorf("make authority: invalid cluster id %q", cluster)
 	}
+	return newRoot(cluster, "ddocker cluster "+cluster)
+}
+
+// Successor makes another authority, with a key of its own, for the same cluster.
+func (a *Authority) Successor() (*Authority, error) {
+	return newRoot(a.cluster, "ddocker cluster "+a.cluster+" since "+time.Now().UTC().Format(time.RFC3339))
+}
+
+func newRoot(cluster, name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make authority key: %w", err)
 	}
-	now := time.Now()
-	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "ddocker cluster " + cluster},
+	template := rootTemplate(cluster, pkix.Name{CommonName: name}, time.Now())
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("make authority: %w", err)
+	}
+	return newAuthority(der, key)
+}
+
+func rootTemplate(cluster string, name pkix.Name, now time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:               name,
 		URIs:                  []*url.URL{clusterURI(cluster)},
 		NotBefore:             now.Add(-clockSkew),
 		NotAfter:              now.AddDate(authorityYears, 0, 0),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true, // it signs nodes, never another authority
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+}
+
+// Vouch returns a certificate (PEM) in which this authority says that next is one
+// too: whoever trusts this one believes next's nodes, if they show it.
+func (a *Authority) Vouch(next *Authority) (linkPEM []byte, err error) {
+	if next.cluster != a.cluster {
+		return nil, fmt.Errorf("vouch for an authority: it is of cluster %s, not %s", next.cluster, a.cluster)
+	}
+	template := rootTemplate(a.cluster, next.cert.Subject, time.Now())
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, next.cert.PublicKey, a.key)
 	if err != nil {
-		return nil, fmt.Errorf("make authority: %w", err)
+		return nil, fmt.Errorf("vouch for an authority: %w", err)
 	}
-	return newAuthority(der, key)
+	return encodeCert(der), nil
 }
 
 // ParseAuthority reads back what CertPEM and KeyPEM wrote.
@@ -89,6 +119,17 @@ func newAuthority(der []byte, key *ecdsa.PrivateKey) (*Authority, error) {
 		return nil, errors.New("authority's key belongs to another certificate")
 	}
 	return &Authority{cluster: cluster, cert: cert, key: key}, nil
+}
+
+// Fingerprint returns the SHA-256 of an authority's certificate (PEM), in
+// hexadecimal; empty where it is none.
+func Fingerprint(caPEM []byte) string {
+	ca, err := parseCert(caPEM)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(ca.Raw)
+	return hex.EncodeToString(sum[:])
 }
 
 // CertPEM returns the authority's certificate, which is public.

@@ -138,7 +138,7 @@ func TestAuthorityIsNotReadBackFromWrongParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	node := newNode(t, ca)
-	nodeCert := encodeCert(node.cert.Load().Leaf.Raw)
+	nodeCert := encodeCert(node.standing.Load().leaf.Raw)
 	for name, c := range map[string]struct {
 		cert, key []byte
 		say       string

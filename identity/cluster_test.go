@@ -39,10 +39,10 @@ func newNodeAs(t *testing.T, ca *Authority, s Subject) *Identity {
 	return id
 }
 
-func signedBy(ca *Authority, s Subject) func([]byte) ([]byte, []byte, error) {
-	return func(csr []byte) ([]byte, []byte, error) {
+func signedBy(ca *Authority, s Subject) func([]byte) ([]byte, Trust, error) {
+	return func(csr []byte) ([]byte, Trust, error) {
 		cert, err := ca.Sign(csr, s)
-		return cert, ca.CertPEM(), err
+		return cert, Trust{Roots: ca.CertPEM()}, err
 	}
 }
 
@@ -92,7 +92,7 @@ func greeter(t *testing.T, ln net.Listener, id *Identity) {
 				if err != nil {
 					return
 				}
-				servers.Go(func() { greet(conn.(*tls.Conn), proto) })
+				servers.Go(func() { greet(conn.(*tls.Conn), id, proto) })
 			}
 		})
 	}
@@ -108,10 +108,10 @@ func greeter(t *testing.T, ln net.Listener, id *Identity) {
 	})
 }
 
-func greet(conn *tls.Conn, proto string) {
+func greet(conn *tls.Conn, id *Identity, proto string) {
 	defer conn.Close()
 	cs := conn.ConnectionState()
-	who, ok := PeerID(&cs)
+	who, ok := id.PeerID(&cs)
 	if !ok {
 		who = "nobody"
 	}
@@ -181,5 +181,6 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe
 
 // newChain returns what a client sees of id's certificates.
 func newChain(id *Identity) []*x509.Certificate {
-	return []*x509.Certificate{id.cert.Load().Leaf, id.ca}
+	s := id.standing.Load()
+	return append([]*x509.Certificate{s.leaf}, s.roots...)
 }

@@ -6,9 +6,9 @@
 //
 //	ca, err := identity.NewAuthority(identity.NewID())
 //	me := identity.Subject{NodeID: identity.NewID(), Name: "gpu1", Life: 24 * time.Hour}
-//	id, err := identity.Create(dir, func(csr []byte) (cert, caPEM []byte, err error) {
+//	id, err := identity.Create(dir, func(csr []byte) (cert []byte, t identity.Trust, err error) {
 //		cert, err = ca.Sign(csr, me)
-//		return cert, ca.CertPEM(), err
+//		return cert, identity.Trust{Roots: ca.CertPEM()}, err
 //	})
 //
 // A joiner does the same, except that its function sends the request to a
@@ -28,6 +28,17 @@
 // their identity. Host names and addresses are in the certificate as well, but
 // only for stock TLS clients such as docker --tlsverify; nothing here reads them.
 // The certificate says who; what that node may do is written in the ledger.
+//
+// A user's certificate is signed by himself: what counts is its key ([PeerKey]),
+// which the ledger knows or does not.
+//
+// # Authorities
+//
+// An authority is replaced while the cluster runs. Its [Authority.Successor] is
+// vouched for by it ([Authority.Vouch]); all nodes learn to trust both
+// ([Identity.SetTrust]); then the successor signs, and in the end it alone is
+// trusted. Whoever knows only the old one, as a token or a client's file does, is
+// shown the chain of vouchings with every certificate.
 //
 // # Dates
 //

@@ -13,6 +13,9 @@ const (
 	keyFile  = "key.pem"
 )
 
+// linksFile holds what a node shows beside, see [Trust].
+const linksFile = "links.pem"
+
 // save writes the certificate last: without it there is no identity, so a
 // crash in between leaves none rather than half of one.
 func (i *Identity) save() error {
@@ -26,10 +29,11 @@ func (i *Identity) save() error {
 	if err := writeFile(i.dir, keyFile, key); err != nil {
 		return err
 	}
-	if err := writeFile(i.dir, caFile, encodeCert(i.ca.Raw)); err != nil {
+	s := i.standing.Load()
+	if err := saveTrust(i.dir, s.trust()); err != nil {
 		return err
 	}
-	return writeFile(i.dir, certFile, encodeCert(i.cert.Load().Leaf.Raw))
+	return writeFile(i.dir, certFile, encodeCert(s.leaf.Raw))
 }
 
 // makeDir makes dir, durably and closed to others even if it was there before.

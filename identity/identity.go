@@ -4,27 +4,55 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Identity is this node's certificate, its key and the cluster's authority. It
-// is safe for concurrent use. [Identity.Renew] replaces the certificate, and
-// every config made from the identity uses the new one from the next handshake.
+// Identity is this node's certificate, its key and the authorities that it
+// trusts. It is safe for concurrent use. [Identity.Renew] replaces the certificate
+// and [Identity.SetTrust] the authorities, and every config made from the identity
+// uses the new ones from the next handshake.
 type Identity struct {
 	dir     string
-	ca      *x509.Certificate
 	key     *ecdsa.PrivateKey
 	node    string
 	cluster string
-	cert    atomic.Pointer[tls.Certificate]
+	refuse  atomic.Pointer[func(nodeID string) error]
+
+	change   sync.Mutex // held by whoever replaces standing
+	standing atomic.Pointer[standing]
+}
+
+// standing is what an identity shows and whom it believes at one moment.
+type standing struct {
+	leaf  *x509.Certificate
+	roots []*x509.Certificate // trusted
+	links []*x509.Certificate // shown to those who trust older authorities
+	pool  *x509.CertPool      // of the roots
+	shown *tls.Certificate
+}
+
+// stand fits the parts together. Whoever is shown a chain may know but one of the
+// authorities in it, or only the digest of one: all go along.
+func stand(leaf *x509.Certificate, key *ecdsa.PrivateKey, roots, links []*x509.Certificate) *standing {
+	s := &standing{leaf: leaf, roots: roots, links: links, pool: pool(roots...)}
+	chain := [][]byte{leaf.Raw}
+	for _, c := range slices.Concat(links, roots) {
+		chain = append(chain, c.Raw)
+	}
+	s.shown = &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}
+	return s
 }
 
 // Load reads the identity that [Create] saved in dir. The error wraps
@@ -35,7 +63,7 @@ func Load(dir string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load identity: %w", err)
 	}
-	ca, err := os.ReadFile(filepath.Join(dir, caFile))
+	t, err := loadTrust(dir)
 	if err != nil {
 		return nil, fmt.Errorf("load identity: %w", err)
 	}
@@ -47,7 +75,7 @@ func Load(dir string) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load identity: %s: %w", keyFile, err)
 	}
-	id, err := newIdentity(dir, cert, ca, key)
+	id, err := newIdentity(dir, cert, t, key)
 	if err != nil {
 		return nil, fmt.Errorf("load identity from %s: %w", dir, err)
 	}
@@ -55,12 +83,12 @@ func Load(dir string) (*Identity, error) {
 }
 
 // Create makes a key, has issue turn a certificate request (DER) for it into a
-// certificate (PEM) with the authority that signed it (PEM), and saves all three in dir,
-// readable for the owner alone. Create trusts that authority: issue must have
-// it from this machine or over a connection made with [Token.Client]. Create
+// certificate (PEM) with the authorities to trust, and saves all of it in dir,
+// readable for the owner alone. Create trusts those authorities: issue must have
+// them from this machine or over a connection made with [Token.Client]. Create
 // blocks as long as issue does. The error wraps [fs.ErrExist] if dir already
 // holds an identity; after any failure Load finds none.
-func Create(dir string, issue func(csrDER []byte) (certPEM, caPEM []byte, err error)) (*Identity, error) {
+func Create(dir string, issue func(csrDER []byte) (certPEM []byte, t Trust, err error)) (*Identity, error) {
 	if _, err := os.Lstat(filepath.Join(dir, certFile)); err == nil {
 		return nil, fmt.Errorf("create identity in %s: %w", dir, fs.ErrExist)
 	}
@@ -72,11 +100,14 @@ func Create(dir string, issue func(csrDER []byte) (certPEM, caPEM []byte, err er
 	if err != nil {
 		return nil, fmt.Errorf("create identity: %w", err)
 	}
-	cert, ca, err := issue(csr)
+	cert, t, err := issue(csr)
 	if err != nil {
 		return nil, fmt.Errorf("create identity: %w", err)
 	}
-	id, err := newIdentity(dir, cert, ca, key)
+	id, err := newIdentity(dir, cert, t, key)
+	if err == nil {
+		err = id.signed(id.standing.Load())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create identity: %w", err)
 	}
@@ -86,65 +117,83 @@ func Create(dir string, issue func(csrDER []byte) (certPEM, caPEM []byte, err er
 	return id, nil
 }
 
-// newIdentity fits the parts together without looking at the clock.
-func newIdentity(dir string, certPEM, caPEM []byte, key *ecdsa.PrivateKey) (*Identity, error) {
-	ca, err := parseCert(caPEM)
-	if err != nil {
-		return nil, fmt.Errorf("authority: %w", err)
-	}
-	i := &Identity{dir: dir, ca: ca, key: key}
-	if i.cluster, err = clusterOf(ca); err != nil {
-		return nil, err
-	}
-	cert, node, err := i.fit(certPEM)
+// newIdentity fits the parts together without looking at the clock, nor at who
+// signed the certificate: its authority may have been retired meanwhile.
+func newIdentity(dir string, certPEM []byte, t Trust, key *ecdsa.PrivateKey) (*Identity, error) {
+	roots, links, err := t.parse()
 	if err != nil {
 		return nil, err
 	}
-	i.node = node
-	i.cert.Store(cert)
+	i := &Identity{dir: dir, key: key}
+	if i.cluster, err = clusterOf(roots[0]); err != nil {
+		return nil, err
+	}
+	leaf, err := parseCert(certPEM)
+	if err != nil {
+		return nil, err
+	}
+	if i.node, err = i.named(leaf); err != nil {
+		return nil, err
+	}
+	i.standing.Store(stand(leaf, key, roots, links))
 	return i, nil
 }
 
-// fit checks that a certificate is for this key and signed by this authority,
-// and returns it ready for TLS with the node it names.
-func (i *Identity) fit(certPEM []byte) (cert *tls.Certificate, node string, err error) {
-	leaf, err := parseCert(certPEM)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := leaf.CheckSignatureFrom(i.ca); err != nil {
-		return nil, "", fmt.Errorf("certificate is not signed by the authority of cluster %s: %w", i.cluster, err)
-	}
+// named returns the node that a certificate for this key names.
+func (i *Identity) named(leaf *x509.Certificate) (node string, err error) {
 	if !i.key.PublicKey.Equal(leaf.PublicKey) {
-		return nil, "", errors.New("certificate is for another key")
+		return "", errors.New("certificate is for another key")
 	}
-	if node, err = nodeOf(leaf, i.ca); err != nil {
-		return nil, "", err
+	return nodeOf(leaf, i.cluster)
+}
+
+// signed checks that the certificate comes from an authority that is trusted.
+func (i *Identity) signed(s *standing) error {
+	for _, root := range s.roots {
+		if s.leaf.CheckSignatureFrom(root) == nil {
+			return nil
+		}
 	}
-	// The authority goes along so that a joiner, who knows only its digest, sees it.
-	chain := [][]byte{leaf.Raw, i.ca.Raw}
-	return &tls.Certificate{Certificate: chain, PrivateKey: i.key, Leaf: leaf}, node, nil
+	return fmt.Errorf("certificate is not signed by the authority of cluster %s", i.cluster)
 }
 
 // Renew puts certPEM in the place of the present certificate, on disk and then
 // in every config made from this identity; established connections stay. It
 // must be for the same node, key and cluster, and valid by this machine's
-// clock; otherwise nothing changes. Call it from one goroutine.
+// clock; otherwise nothing changes.
 func (i *Identity) Renew(certPEM []byte) error {
-	cert, node, err := i.fit(certPEM)
-	if err != nil {
+	i.change.Lock()
+	defer i.change.Unlock()
+	if err := i.renew(certPEM); err != nil {
 		return fmt.Errorf("renew certificate: %w", err)
+	}
+	return nil
+}
+
+func (i *Identity) renew(certPEM []byte) error {
+	leaf, err := parseCert(certPEM)
+	if err != nil {
+		return err
+	}
+	node, err := i.named(leaf)
+	if err != nil {
+		return err
 	}
 	if node != i.node {
-		return fmt.Errorf("renew certificate: it is for node %s, this is node %s", node, i.node)
+		return fmt.Errorf("it is for node %s, this is node %s", node, i.node)
 	}
-	if err := checkDates("this node", cert.Leaf, time.Now()); err != nil {
-		return fmt.Errorf("renew certificate: %w", err)
+	was := i.standing.Load()
+	now := stand(leaf, i.key, was.roots, was.links)
+	if err := i.signed(now); err != nil {
+		return err
 	}
-	if err := writeFile(i.dir, certFile, encodeCert(cert.Leaf.Raw)); err != nil {
-		return fmt.Errorf("renew certificate: %w", err)
+	if err := checkDates("this node", leaf, time.Now()); err != nil {
+		return err
 	}
-	i.cert.Store(cert)
+	if err := writeFile(i.dir, certFile, encodeCert(leaf.Raw)); err != nil {
+		return err
+	}
+	i.standing.Store(now)
 	return nil
 }
 
@@ -158,14 +207,34 @@ func (i *Identity) NodeID() string { return i.node }
 // Cluster returns the id of this node's cluster.
 func (i *Identity) Cluster() string { return i.cluster }
 
-// CAPEM returns the certificate of the cluster's authority.
-func (i *Identity) CAPEM() []byte { return encodeCert(i.ca.Raw) }
+// Key returns the hash of this node's public key, as [PeerKey] does of another's.
+func (i *Identity) Key() string { return hashKey(i.standing.Load().leaf) }
+
+// Signed says whether the present certificate is of this authority, by its
+// certificate (PEM).
+func (i *Identity) Signed(caPEM []byte) bool {
+	ca, err := parseCert(caPEM)
+	return err == nil && i.standing.Load().leaf.CheckSignatureFrom(ca) == nil
+}
+
+// Names says whether the present certificate has this host name or IP address.
+func (i *Identity) Names(host string) bool { return i.standing.Load().leaf.VerifyHostname(host) == nil }
 
 // NotBefore returns when the present certificate began to be valid.
-func (i *Identity) NotBefore() time.Time { return i.cert.Load().Leaf.NotBefore }
+func (i *Identity) NotBefore() time.Time { return i.standing.Load().leaf.NotBefore }
 
 // NotAfter returns when the present certificate expires.
-func (i *Identity) NotAfter() time.Time { return i.cert.Load().Leaf.NotAfter }
+func (i *Identity) NotAfter() time.Time { return i.standing.Load().leaf.NotAfter }
+
+// RenewAt returns when the present certificate is to be renewed: at a point
+// between half and four fifths of its life that is its own, so that the nodes of
+// a cluster do not ask all at once.
+func (i *Identity) RenewAt() time.Time {
+	leaf := i.standing.Load().leaf
+	sum := sha256.Sum256(leaf.Raw)
+	part := time.Duration(500 + int(binary.BigEndian.Uint16(sum[:]))%301) // thousandths
+	return leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 1000 * part)
+}
 
 // request returns a certificate request that says nothing but the key.
 func request(key *ecdsa.PrivateKey) ([]byte, error) {

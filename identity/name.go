@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -27,25 +28,24 @@ func NewID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// PeerID returns the id of the node at the other end of a connection made with
-// [Identity.Server] or [Identity.Client]. It is false for a peer that showed
-// no certificate, or one that is no node's.
-func PeerID(cs *tls.ConnectionState) (nodeID string, ok bool) {
-	if cs == nil || len(cs.VerifiedChains) == 0 {
+// PeerKey returns the SHA-256, in hexadecimal, of the public key whose private part
+// the peer holds, whoever it is: no certificate of the peer is looked at further. It
+// is false for a peer that showed none.
+func PeerKey(cs *tls.ConnectionState) (hash string, ok bool) {
+	if cs == nil || len(cs.PeerCertificates) == 0 {
 		return "", false
 	}
-	chain := cs.VerifiedChains[0]
-	nodeID, err := nodeOf(chain[0], chain[len(chain)-1])
-	return nodeID, err == nil
+	return hashKey(cs.PeerCertificates[0]), true
 }
 
-// nodeOf returns the node that leaf names, if it is a node of ca's cluster.
-// It reads names only: the caller has verified the signature.
-func nodeOf(leaf, ca *x509.Certificate) (string, error) {
-	cluster, err := clusterOf(ca)
-	if err != nil {
-		return "", err
-	}
+func hashKey(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
+
+// nodeOf returns the node that leaf names, if it is one of that cluster. It reads
+// names only: the caller has verified the signature.
+func nodeOf(leaf *x509.Certificate, cluster string) (string, error) {
 	id, found := strings.CutPrefix(path(leaf, cluster), nodePrefix)
 	if !found || !validID(id) {
 		return "", fmt.Errorf("certificate %q names no node of cluster %s", leaf.Subject.CommonName, cluster)

@@ -17,6 +17,13 @@ func encodeCert(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: der})
 }
 
+func encodeCerts(list []*x509.Certificate) (text []byte) {
+	for _, c := range list {
+		text = append(text, encodeCert(c.Raw)...)
+	}
+	return text
+}
+
 func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -26,12 +26,64 @@ type Port struct {
 	ln    net.Listener
 	id    *Identity
 	doors map[string]*door // by protocol; fixed once Run has begun
+
+	mu     sync.Mutex // guards guests
+	guests map[*guest]Peer
+}
+
+// Peer is who is at the other end of a connection.
+type Peer struct {
+	Node string // its ID, as of the handshake; empty: it is no node
+	Key  string // see PeerKey; empty: it showed no certificate
+}
+
+// guest is a connection that came in.
+type guest struct {
+	net.Conn
+	port *Port
+}
+
+// Close closes the connection.
+func (g *guest) Close() error {
+	g.port.mu.Lock()
+	delete(g.port.guests, g)
+	g.port.mu.Unlock()
+	return g.Conn.Close()
+}
+
+// NetConn returns the connection as the listener had it.
+func (g *guest) NetConn() net.Conn { return g.Conn }
+
+// Cut closes the delivered connections with those for whom gone says so.
+func (p *Port) Cut(gone func(Peer) bool) {
+	var cut []*guest
+	p.mu.Lock()
+	for g, peer := range p.guests {
+		if gone(peer) {
+			cut = append(cut, g)
+		}
+	}
+	p.mu.Unlock()
+	for _, g := range cut {
+		slog.Info("connection cut: its peer is out of the cluster", "peer", g.RemoteAddr())
+		g.Close()
+	}
+}
+
+// welcome notes who has come.
+func (p *Port) welcome(g *guest, cs *tls.ConnectionState) {
+	var peer Peer
+	peer.Node, _ = p.id.PeerID(cs)
+	peer.Key, _ = PeerKey(cs)
+	p.mu.Lock()
+	p.guests[g] = peer
+	p.mu.Unlock()
 }
 
 // NewPort returns a port over ln, which it owns from then on. Nothing is
 // accepted before Run.
 func NewPort(ln net.Listener, id *Identity) *Port {
-	return &Port{ln: ln, id: id, doors: map[string]*door{}}
+	return &Port{ln: ln, id: id, doors: map[string]*door{}, guests: map[*guest]Peer{}}
 }
 
 // Listener returns the listener for one of the Proto constants: its Accept
@@ -85,7 +137,8 @@ func (p *Port) Run(ctx context.Context) error {
 		}
 		handshakes.Go(func() {
 			defer func() { <-slots }()
-			p.serve(ctx, tls.Server(conn, config))
+			g := &guest{conn, p}
+			p.serve(ctx, g, tls.Server(g, config))
 		})
 	}
 }
@@ -108,7 +161,7 @@ func (p *Port) accept(ctx context.Context) (net.Conn, error) {
 }
 
 // serve brings a connection to whoever listens for its protocol, or closes it.
-func (p *Port) serve(ctx context.Context, conn *tls.Conn) {
+func (p *Port) serve(ctx context.Context, g *guest, conn *tls.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -116,7 +169,9 @@ func (p *Port) serve(ctx context.Context, conn *tls.Conn) {
 		conn.NetConn().Close()
 		return
 	}
-	proto := conn.ConnectionState().NegotiatedProtocol
+	state := conn.ConnectionState()
+	p.welcome(g, &state)
+	proto := state.NegotiatedProtocol
 	if proto == "" {
 		proto = ProtoHTTP
 	}

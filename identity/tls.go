@@ -3,7 +3,6 @@ package identity
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,26 +18,29 @@ const (
 )
 
 // Server returns a config to serve protos, one or more of the Proto constants,
-// over TLS 1.3. Over ProtoHTTP a client may show a certificate, which then has
-// to be of this cluster; the handler decides what to do without ([PeerID]).
-// All other protocols are closed to all but nodes of this cluster.
+// over TLS 1.3. Over ProtoHTTP a client may show any certificate, or none: the
+// handler asks [Identity.PeerID] and [PeerKey] who it is. All other protocols are
+// closed to all but nodes of this cluster.
 func (i *Identity) Server(protos ...string) *tls.Config {
 	open := slices.Contains(protos, ProtoHTTP)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: slices.Clone(protos),
-		ClientAuth: tls.VerifyClientCertIfGiven,
-		ClientCAs:  pool(i.ca),
+		// Authorities come and go, and users' certificates have none: see VerifyConnection.
+		ClientAuth: tls.RequestClientCert,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return i.cert.Load(), nil
+			return i.standing.Load().shown, nil
 		},
 		// Called for resumed sessions as well, unlike VerifyPeerCertificate.
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			proto := cs.NegotiatedProtocol
-			if _, ok := PeerID(&cs); ok || open && (proto == ProtoHTTP || proto == "") {
+			if open && (proto == ProtoHTTP || proto == "") {
 				return nil
 			}
-			return fmt.Errorf("protocol %q is for nodes of the cluster only", proto)
+			if _, err := i.peer("the node", cs.PeerCertificates); err != nil {
+				return fmt.Errorf("protocol %q is for nodes of the cluster only: %w", proto, err)
+			}
+			return nil
 		},
 	}
 }
@@ -51,24 +53,22 @@ func (i *Identity) Server(protos ...string) *tls.Config {
 // client's certificate: a refusal shows at the first read.
 func (i *Identity) Client(proto, nodeID string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		NextProtos: []string{proto},
-		RootCAs:    pool(i.ca),
-		ServerName: nodeHost,
+		MinVersion:         tls.VersionTLS13,
+		NextProtos:         []string{proto},
+		ServerName:         nodeHost,
+		InsecureSkipVerify: true, // VerifyConnection does it: authorities come and go
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return i.cert.Load(), nil
+			return i.standing.Load().shown, nil
 		},
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			return checkServer(&cs, proto, nodeID)
-		},
+		VerifyConnection: func(cs tls.ConnectionState) error { return i.checkServer(&cs, proto, nodeID) },
 	}
 }
 
-func checkServer(cs *tls.ConnectionState, proto, want string) error {
-	got, ok := PeerID(cs)
+func (i *Identity) checkServer(cs *tls.ConnectionState, proto, want string) error {
+	got, err := i.peer("the node", cs.PeerCertificates)
 	switch {
-	case !ok:
-		return errors.New("server is no node of this cluster")
+	case err != nil:
+		return err
 	case want != "" && got != want:
 		return fmt.Errorf("reached node %s instead of node %s", got, want)
 	case cs.NegotiatedProtocol != proto:
@@ -91,10 +91,4 @@ func checkDates(host string, cert *x509.Certificate, now time.Time) error {
 		return say("expired at", cert.NotAfter)
 	}
 	return nil
-}
-
-func pool(ca *x509.Certificate) *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(ca)
-	return p
 }

@@ -38,7 +38,7 @@ func TestNodesReachEachOtherByEveryProtocol(t *testing.T) {
 			if want := proto + " to " + client.NodeID(); got != want || err != nil {
 				t.Errorf("server said %q, want %q (%v)", got, want, err)
 			}
-			if id, ok := PeerID(&cs); !ok || id != server.NodeID() {
+			if id, ok := client.PeerID(&cs); !ok || id != server.NodeID() {
 				t.Errorf("client took the server for %q", id)
 			}
 		}
@@ -64,7 +64,12 @@ func TestInternalProtocolsAreClosedToOutsiders(t *testing.T) {
 
 			foreign := stock(t, ca.CertPEM(), nodeHost, proto)
 			foreign.GetClientCertificate = foreigner.Client(proto, "").GetClientCertificate
-			if got, err := askAt(t, ln.Addr(), foreign); err == nil || got != "" {
+			got, err = askAt(t, ln.Addr(), foreign)
+			if proto == ProtoHTTP { // who it is must be asked: a user's certificate is foreign too
+				if got != "http/1.1 to nobody" || err != nil {
+					t.Errorf("HTTP with another cluster's certificate: %q, %v", got, err)
+				}
+			} else if err == nil || got != "" {
 				t.Errorf("with another cluster's certificate: %q, %v", got, err)
 			}
 		})
@@ -100,7 +105,7 @@ func TestClientRefusesTheWrongServer(t *testing.T) {
 	wantErr(t, err, "reached node "+server.NodeID()+" instead of node "+client.NodeID())
 
 	_, err = askAt(t, ln.Addr(), newNode(t, newCluster(t)).Client(ProtoRPC, ""))
-	wantErr(t, err, "certificate signed by unknown authority")
+	wantErr(t, err, "names no node of cluster")
 }
 
 func TestClientRefusesAServerThatIgnoresTheProtocol(t *testing.T) {
@@ -172,7 +177,7 @@ func TestNetHTTPServesFromAPort(t *testing.T) {
 	id, client := newNode(t, ca), newNode(t, ca)
 	port := NewPort(loopback(t), id)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, _ := PeerID(r.TLS)
+		who, _ := id.PeerID(r.TLS)
 		io.WriteString(w, r.Proto+" "+who)
 	})}
 	served := make(chan error)
@@ -210,7 +215,7 @@ func TestStaleCertificatesAreRefusedUntilRenewed(t *testing.T) {
 			t.Errorf("with fresh certificates: %v", err)
 		}
 		time.Sleep(25 * time.Hour)
-		wantErr(t, call(), "certificate has expired or is not yet valid")
+		wantErr(t, call(), "certificate of the node expired at 2000-01-02T00:00:00Z")
 		if err := server.Renew(renewal(t, ca, server, 24*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
@@ -245,17 +250,24 @@ func TestAResumedSessionKnowsItsPeer(t *testing.T) {
 
 func TestPeerIDIsFalseForStrangers(t *testing.T) {
 	ca, other := newCluster(t), newCluster(t)
-	leaf := newNode(t, ca).cert.Load().Leaf
+	id, node, strange := newNode(t, ca), newNode(t, ca), newNode(t, other)
+	forged := newNodeAs(t, other, Subject{NodeID: node.NodeID(), Life: time.Hour})
 	for name, cs := range map[string]*tls.ConnectionState{
-		"no TLS":             nil,
-		"no certificate":     {},
-		"unverified":         {PeerCertificates: []*x509.Certificate{leaf, ca.cert}},
-		"another's node":     {VerifiedChains: [][]*x509.Certificate{{leaf, other.cert}}},
-		"an authority":       {VerifiedChains: [][]*x509.Certificate{{ca.cert}}},
-		"no ddocker cluster": {VerifiedChains: [][]*x509.Certificate{{leaf, leaf}}},
+		"no TLS":                 nil,
+		"no certificate":         {},
+		"another cluster's node": {PeerCertificates: newChain(strange)},
+		"an authority":           {PeerCertificates: []*x509.Certificate{ca.cert}},
+		"another's signature":    {PeerCertificates: append(newChain(forged), ca.cert)},
 	} {
-		if id, ok := PeerID(cs); ok || id != "" {
-			t.Errorf("%s: PeerID is %q, %v", name, id, ok)
+		if got, ok := id.PeerID(cs); ok {
+			t.Errorf("%s: PeerID is %q, %v", name, got, ok)
 		}
+	}
+	cs := &tls.ConnectionState{PeerCertificates: newChain(node)}
+	if got, ok := id.PeerID(cs); !ok || got != node.NodeID() {
+		t.Errorf("a node is taken for %q, %v", got, ok)
+	}
+	if key, ok := PeerKey(cs); !ok || key != node.Key() || key == id.Key() {
+		t.Errorf("a node's key is taken for %q, %v", key, ok)
 	}
 }

@@ -97,19 +97,14 @@ func (t Token) verify(host string, certs []*x509.Certificate, now time.Time) err
 	if ca == nil {
 		return fmt.Errorf("%s belongs to another cluster than the token", host)
 	}
-	leaf := certs[0]
-	if err := checkDates(host, leaf, now); err != nil {
-		return err
-	}
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots:       pool(ca),
-		CurrentTime: now,
-		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
+	cluster, err := clusterOf(ca)
 	if err != nil {
 		return fmt.Errorf("verify %s: %w", host, err)
 	}
-	if _, err := nodeOf(leaf, ca); err != nil {
+	if err := verify(host, certs, pool(ca), now); err != nil {
+		return err
+	}
+	if _, err := nodeOf(certs[0], cluster); err != nil {
 		return fmt.Errorf("verify %s: %w", host, err)
 	}
 	return nil
@@ -118,7 +113,9 @@ func (t Token) verify(host string, certs []*x509.Certificate, now time.Time) err
 func (t Token) authority(certs []*x509.Certificate) *x509.Certificate {
 	for _, c := range certs {
 		if sha256.Sum256(c.Raw) == t.ca {
-			return c
+			ca := *c
+			ca.MaxPathLen, ca.MaxPathLenZero = -1, false // see parseAuthorities
+			return &ca
 		}
 	}
 	return nil

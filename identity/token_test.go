@@ -90,8 +90,8 @@ func TestATokenLeadsToItsClusterOnly(t *testing.T) {
 func TestShowingTheAuthoritysCertificateIsNotEnough(t *testing.T) {
 	ca := newCluster(t)
 	impostor := newNode(t, newCluster(t))
-	cert := *impostor.cert.Load()
-	cert.Certificate = [][]byte{cert.Certificate[0], ca.cert.Raw, impostor.ca.Raw}
+	cert := *impostor.standing.Load().shown
+	cert.Certificate = [][]byte{cert.Certificate[0], ca.cert.Raw, impostor.standing.Load().roots[0].Raw}
 	config := impostor.Server(ProtoHTTP)
 	config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }
 	ln := tls.NewListener(loopback(t), config)

@@ -54,12 +54,14 @@ type Command struct {
 	Vote       *Vote       `json:"vote,omitempty"`
 	Remove     *Remove     `json:"remove,omitempty"`
 	Forget     *Forget     `json:"forget,omitempty"`
+	Rotate     *Rotate     `json:"rotate,omitempty"`
+	Advance    *Advance    `json:"advance,omitempty"`
 }
 
 // ofTrust says whether the command's verb is one of version 5.
 func (c *Command) ofTrust() bool {
 	return c.Raise != nil || c.AddUser != nil || c.ChangeUser != nil || c.RemoveUser != nil || c.AddKey != nil ||
-		c.Vote != nil || c.Remove != nil || c.Forget != nil
+		c.Vote != nil || c.Remove != nil || c.Forget != nil || c.Rotate != nil || c.Advance != nil
 }
 
 // Encode writes a command for the log, in the lowest version that knows it.

@@ -122,6 +122,7 @@ func state(l *Ledger) string {
 	}
 	imageState(&b, l)
 	objectState(&b, l)
+	rotationState(&b, l)
 	return b.String()
 }
 

@@ -273,7 +273,8 @@ func drawNode(t *rapid.T) Command {
 func drawTrust(t *rapid.T) Command {
 	node, user := pool(t, "node", "n", 3), pool(t, "user", "u", 3)
 	role := rapid.SampledFrom([]Role{Admin, Member, "king"}).Draw(t, "role")
-	switch rapid.IntRange(0, 8).Draw(t, "trust") {
+	secret := rapid.SampledFrom([]Secret{AuthorityKey, GossipKey, GossipKey, "wine"}).Draw(t, "secret")
+	switch rapid.IntRange(0, 11).Draw(t, "trust") {
 	case 0:
 		return Command{AddUser: &AddUser{Name: user, Role: role, By: "root"}}
 	case 1:
@@ -289,6 +290,10 @@ func drawTrust(t *rapid.T) Command {
 		return Command{Forget: &Forget{Placement: pool(t, "placement", "p", 12)}}
 	case 7:
 		return Command{Raise: &Raise{To: rapid.IntRange(3, 6).Draw(t, "level")}}
+	case 8:
+		return Command{Rotate: &Rotate{Kind: secret, ID: pool(t, "rotation", "r", 3), Data: "d"}}
+	case 9, 10:
+		return Command{Advance: &Advance{secret, pool(t, "rotation", "r", 3), rapid.SampledFrom([]Stage{Install, Use, Done}).Draw(t, "stage")}}
 	}
 	return Command{Remove: &Remove{Node: node, By: user, Left: rapid.Bool().Draw(t, "left"), Force: rapid.Bool().Draw(t, "force")}}
 }

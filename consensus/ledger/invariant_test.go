@@ -270,6 +270,7 @@ func FuzzApply(f *testing.F) {
 		place("p3", "db", sched.Request{MilliCPU: 2000, GPUs: []sched.GPUWish{{Model: "titan xp", Memory: 1}, {Index: "0:1", Profile: "1g.5gb", UUID: "card-n2"}}}),
 		{Remove: &Remove{Node: "n1", Force: true}}, {Forget: &Forget{"p1"}}, {Vote: &Vote{"n2", Never}}, {Raise: &Raise{5}},
 		{AddUser: &AddUser{Name: "alice", Role: Member}}, {ChangeUser: &ChangeUser{"alice", Admin}}, {RemoveUser: &RemoveUser{"alice"}}, {AddKey: &AddKey{"alice", UserKey{"k", start().Add(1)}}},
+		{Rotate: &Rotate{Kind: GossipKey, ID: "r1", Data: "d"}}, {Advance: &Advance{GossipKey, "r1", Use}},
 		{Observe: &Observe{Node: "n2", Seen: 3, Images: []Holding{has("sha256:f1", "debian:12")}}},
 	} {
 		data, err := Encode(c)

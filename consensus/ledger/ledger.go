@@ -43,6 +43,8 @@ type Ledger struct {
 	keys       map[string]string // user's name by the hash of its key
 	lost       []Lost            // oldest first; replaced, not changed
 	gone       []Departed        // oldest first; replaced, not changed
+	rotations  []Rotation        // oldest first; replaced, not changed
+	spilled    bool              // see Spilled
 }
 
 // Node is a machine of the cluster. What is exported of it is never changed once
@@ -244,6 +246,10 @@ func (l *Ledger) applyTrust(c *Command, at time.Time) Result {
 		return l.remove(c.Remove, at)
 	case c.Forget != nil:
 		return l.forget(c.Forget)
+	case c.Rotate != nil:
+		return l.rotate(c.Rotate, at)
+	case c.Advance != nil:
+		return l.advance(c.Advance, at)
 	}
 	return refuse(Invalid, "the command has no verb that this node knows: upgrade ddocker on it")
 }

@@ -34,7 +34,7 @@ func (l *Ledger) remove(c *Remove, at time.Time) Result {
 	l.lost = l.lost[max(0, len(l.lost)-maxLost):]
 	l.strike(l.nodes[c.Node])
 	gone := append(slices.Clone(l.gone), Departed{ID: n.Node, Name: n.Name, At: at.UTC(), By: cmp.Or(c.By, somebody), Left: c.Left})
-	l.gone = gone[max(0, len(gone)-maxGone):]
+	l.gone, l.spilled = gone[max(0, len(gone)-maxGone):], true
 	return Result{}
 }
 

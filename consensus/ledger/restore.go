@@ -49,6 +49,9 @@ func (l *Ledger) readHead(h *head) error {
 		l.addRemoval(r)
 	}
 	l.level, l.lost = max(h.Version, firstLevel), h.Lost
+	if l.rotations, l.spilled = h.Rotations, h.Spilled; l.tangled() {
+		return errors.New("two rotations of one secret are under way in it")
+	}
 	for _, u := range h.Users {
 		if u == nil || u.Name == "" || l.users[u.Name] != nil {
 			return errors.New("a user is in it twice, or has no name")

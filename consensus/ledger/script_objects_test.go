@@ -17,6 +17,6 @@ func (a args) objectCommand(verb string, c *Command) {
 	case "move":
 		c.Move = &Move{Placements: a.words, Candidates: strings.Split(a.key("to"), ",")}
 	default:
-		a.t.Fatalf("no such command: %s", verb)
+		a.rotationCommand(verb, c)
 	}
 }

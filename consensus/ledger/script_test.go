@@ -39,6 +39,9 @@ import (
 //	undefine KIND NAME ID [done=NODE]…
 //	attach PLACEMENT NETWORK [detach]
 //	move PLACEMENT… to=NODE[,NODE…]
+//	rotate SECRET ID [by=WORD]
+//	advance SECRET ID to=STAGE
+//	remove NODE [by=WORD] [left] [force]
 //	raw TEXT             an entry of these very bytes
 //	resolve REF
 //	find REF             the image that is meant

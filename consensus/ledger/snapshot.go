@@ -41,6 +41,8 @@ type head struct {
 	Users      []*User           `json:"users,omitempty"`
 	Lost       []Lost            `json:"lost,omitempty"`
 	Gone       []Departed        `json:"gone,omitempty"`
+	Rotations  []Rotation        `json:"rotations,omitempty"`
+	Spilled    bool              `json:"spilled,omitempty"`
 }
 
 type nodeRecord struct {
@@ -69,7 +71,7 @@ func (l *Ledger) Snapshot() Snapshot {
 		Nodes: len(s.nodes), Placements: len(s.placements), Memos: len(s.memos),
 		Images: len(s.images), Removals: l.removals,
 		Objects: len(s.objects), Leftovers: l.leftovers,
-		Users: l.Users(), Lost: l.lost, Gone: l.gone,
+		Users: l.Users(), Lost: l.lost, Gone: l.gone, Rotations: l.rotations, Spilled: l.spilled,
 	}
 	return s
 }
