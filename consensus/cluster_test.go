@@ -82,13 +82,16 @@ func (c *cluster) add(id, ip string) *node {
 // eventually waits a virtual minute for a condition.
 func (c *cluster) eventually(what string, holds func() bool) {
 	c.t.Helper()
-	for range 1200 {
-		if holds() {
-			return
+	c.within(time.Minute, what, holds)
+}
+
+func (c *cluster) within(limit time.Duration, what string, holds func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("not within %v: %s\n%v", limit, what, c)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	c.t.Fatalf("not within a minute: %s\n%v", what, c)
 }
 
 func (c *cluster) String() string {
