@@ -59,7 +59,7 @@ func (c *Consensus) restoreFed(state []byte) error {
 		return err
 	}
 	o.Leader = ""
-	c.told.hear(o, time.Time{})
+	c.told.remember(o)
 	return nil
 }
 

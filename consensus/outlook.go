@@ -47,6 +47,13 @@ func (t *told) hear(o outlook, now time.Time) (taken, news bool) {
 	return true, news
 }
 
+// remember takes over what was heard in an earlier life.
+func (t *told) remember(o outlook) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.outlook = o
+}
+
 // get returns what was heard; a leader of whom nothing was heard for a while is none.
 func (t *told) get(now time.Time) (outlook, time.Time) {
 	t.mu.Lock()
