@@ -15,6 +15,8 @@ type Remains struct {
 	Index, Term uint64   // of the last entry
 	Voters      []string // by the newest configuration stored
 	Ledger      *ledger.Ledger
+
+	covered uint64 // the last entry in the snapshot that was read
 }
 
 // errNothing means that the stores never belonged to a cluster.
@@ -62,6 +64,7 @@ func (rem *Remains) readSnapshot(stores *Stores, f *fsm) error {
 			continue
 		}
 		if err = f.Restore(source); err == nil {
+			rem.covered = meta.Index
 			rem.see(meta.Index, meta.Term, meta.Configuration)
 			return nil
 		}
@@ -78,7 +81,7 @@ func (rem *Remains) readLog(stores *Stores, f *fsm) error {
 	if err := errors.Join(err, err2); err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	for at := first; at != 0 && at <= last; at++ {
+	for at := max(first, rem.covered+1); first != 0 && at <= last; at++ {
 		var e raft.Log
 		if err := stores.log.GetLog(at, &e); err != nil {
 			return fmt.Errorf("read log entry %d: %w", at, err)

@@ -2,8 +2,11 @@ package consensus
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -105,4 +108,42 @@ func TestARestoredSnapshotIsEverybodysLedger(t *testing.T) {
 			t.Error("nobody is off")
 		}
 	})
+}
+
+func TestALogOnDiskIsWholeAfterARestoreAndARecovery(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 20)
+	var saved bytes.Buffer
+	for life := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			n := onDisk(t, dir)
+			n.open()
+			n.run()
+			if err := n.Read(t.Context()); err != nil || n.value() != 20+uint16(life) {
+				t.Errorf("value %d, error %v", n.value(), err)
+			}
+			if life == 0 {
+				n.register()
+				n.View(func(l *ledger.Ledger) { l.Snapshot().WriteTo(&saved) })
+				if err := n.Restore(t.Context(), saved.Bytes()); err != nil {
+					t.Error(err)
+				}
+			}
+			n.propose(write(21 + uint16(life)))
+			n.halt()
+		})
+		if life == 1 {
+			stores, err := OpenStores(dir, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rem, err := Examine(stores)
+			if err == nil {
+				err = Recover(stores, rem, "n1", "10.0.0.1")
+			}
+			if err = errors.Join(err, stores.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

@@ -50,7 +50,10 @@ func (s *Stores) lastConf() (index uint64) {
 	last, _ := s.log.LastIndex()
 	for at := last; at > index && at >= first && at > 0; at-- {
 		var e raft.Log
-		if s.log.GetLog(at, &e) == nil && e.Type == raft.LogConfiguration {
+		if s.log.GetLog(at, &e) != nil {
+			break // what is before is in a snapshot
+		}
+		if e.Type == raft.LogConfiguration {
 			return at
 		}
 	}
@@ -106,7 +109,11 @@ func openFiles(dir string, logger hclog.Logger) (*Stores, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
-	bolt, err := openBolt(filepath.Join(dir, logFile))
+	covered := uint64(0)
+	if list, err := snapshots.List(); err == nil && len(list) > 0 {
+		covered = list[0].Index
+	}
+	bolt, err := openBolt(filepath.Join(dir, logFile), covered)
 	if isDamage(err) {
 		return nil, setAside(dir, err)
 	}
