@@ -70,8 +70,10 @@ type Config struct {
 	Self, Name, Version string
 	Log                 Log
 	Raft                Raft
-	Node                Node
-	Images              Images
+	// Restore replaces the ledger on the leader, which this node must be.
+	Restore func(ctx context.Context, snapshot []byte) error
+	Node    Node
+	Images  Images
 	// Update changes the limits of a container of this node. It goes on when ctx ends.
 	Update func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
 	Engine *engine.Engine

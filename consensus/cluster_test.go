@@ -92,13 +92,16 @@ func (c *cluster) add(id, ip string) *node {
 // eventually waits a virtual minute for a condition.
 func (c *cluster) eventually(what string, holds func() bool) {
 	c.t.Helper()
-	for range 1200 {
-		if holds() {
-			return
+	c.within(time.Minute, what, holds)
+}
+
+func (c *cluster) within(limit time.Duration, what string, holds func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("not within %v: %s\n%v", limit, what, c)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	c.t.Fatalf("not within a minute: %s\n%v", what, c)
 }
 
 func (c *cluster) String() string {
@@ -111,10 +114,11 @@ func (c *cluster) String() string {
 	return s
 }
 
-// complete reports whether every node is a server and enough of them vote.
+// complete reports whether every node knows of as many servers as there should be, and
+// enough of them vote.
 func (c *cluster) complete() bool {
 	for _, nd := range c.nodes {
-		if nd.host != nil && (len(nd.Servers()) != len(c.nodes) || len(nd.Status().Voters) != votersFor(len(c.nodes))) {
+		if nd.host != nil && (len(nd.Servers()) != min(len(c.nodes), votersFor(len(c.nodes))+maxWarm) || len(nd.Status().Voters) != votersFor(len(c.nodes))) {
 			return false
 		}
 	}
@@ -224,7 +228,7 @@ func (nd *node) run() {
 }
 
 func (nd *node) register() {
-	nd.propose(ledger.Command{Register: &ledger.Register{Node: nd.id, Name: "h" + nd.id[1:]}})
+	nd.propose(ledger.Command{Register: &ledger.Register{Node: nd.id, Name: "h" + nd.id[1:], Speaks: nd.speaks}})
 }
 
 // halt ends the node as SIGTERM does.
