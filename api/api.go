@@ -93,6 +93,8 @@ type Config struct {
 	// Caller says who sends a request. Its error tells who is refused, in words for a
 	// person.
 	Caller func(r *http.Request) (Caller, error)
+	// CA returns the certificates by which clients know this cluster's hosts, as PEM.
+	CA func() []byte
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI returns what nvidia-smi says of this machine with these arguments.
