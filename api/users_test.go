@@ -9,8 +9,8 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-// as carries out a request of a caller's.
-func (w *world) as(who Caller, method, path, body string) *httptest.ResponseRecorder {
+// asCaller carries out a request of a caller's.
+func (w *world) asCaller(who Caller, method, path, body string) *httptest.ResponseRecorder {
 	w.Helper()
 	a := w.hosts[0].api
 	a.cfg.Caller = func(*http.Request) (Caller, error) { return who, nil }
@@ -31,11 +31,11 @@ func TestAnotherUserTouchesNothing(t *testing.T) {
 			for path, body := range map[string]string{
 				"/containers/create?name=web": `{"Image":"busybox"}`, "/networks/create": `{"Name":"web"}`, "/volumes/create": `{"Name":"web"}`,
 			} {
-				if got := w.as(alice, post, path, body); got.Code != http.StatusCreated {
+				if got := w.asCaller(alice, post, path, body); got.Code != http.StatusCreated {
 					t.Fatalf("%s: %d %s", path, got.Code, got.Body)
 				}
 			}
-			if got := w.as(alice, post, "/images/busybox/tag?repo=web", ""); got.Code != http.StatusCreated {
+			if got := w.asCaller(alice, post, "/images/busybox/tag?repo=web", ""); got.Code != http.StatusCreated {
 				t.Fatalf("tag: %d %s", got.Code, got.Body)
 			}
 			for _, row := range routes() {
@@ -54,7 +54,7 @@ func TestAnotherUserTouchesNothing(t *testing.T) {
 				if visibility == "own" && row.may != admins {
 					want = http.StatusNotFound
 				}
-				if got := w.as(bob, row.method, path, "{}"); got.Code != want {
+				if got := w.asCaller(bob, row.method, path, "{}"); got.Code != want {
 					t.Errorf("visibility %s: %s %s as bob: %d %s", visibility, row.method, path, got.Code, got.Body)
 				}
 			}
