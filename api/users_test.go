@@ -21,21 +21,21 @@ func (w *world) asCaller(who Caller, method, path, body string) *httptest.Respon
 	return got
 }
 
-// Every route of the table, with what alice owns, as bob: nothing of hers is touched, and
+// Every route of the table, with what carol owns, as bob: nothing of hers is touched, and
 // what only admins may do is refused.
 func TestAnotherUserTouchesNothing(t *testing.T) {
-	alice, bob := Caller{Name: "alice", Role: ledger.Member}, Caller{Name: "bob", Role: ledger.Member}
+	carol, bob := Caller{Name: "carol", Role: ledger.Member}, Caller{Name: "bob", Role: ledger.Member}
 	for _, visibility := range []string{"all", "own"} {
 		inWorld(t, 2, func(w *world) {
 			w.see(visibility)
 			for path, body := range map[string]string{
 				"/containers/create?name=web": `{"Image":"busybox"}`, "/networks/create": `{"Name":"web"}`, "/volumes/create": `{"Name":"web"}`,
 			} {
-				if got := w.asCaller(alice, post, path, body); got.Code != http.StatusCreated {
+				if got := w.asCaller(carol, post, path, body); got.Code != http.StatusCreated {
 					t.Fatalf("%s: %d %s", path, got.Code, got.Body)
 				}
 			}
-			if got := w.asCaller(alice, post, "/images/busybox/tag?repo=web", ""); got.Code != http.StatusCreated {
+			if got := w.asCaller(carol, post, "/images/busybox/tag?repo=web", ""); got.Code != http.StatusCreated {
 				t.Fatalf("tag: %d %s", got.Code, got.Body)
 			}
 			for _, row := range routes() {
