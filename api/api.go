@@ -99,6 +99,8 @@ type Config struct {
 	// returns when that is decided; the node ends soon after. Force leaves behind the
 	// containers that it holds.
 	Leave func(ctx context.Context, by string, force bool) error
+	// CA returns the certificates by which clients know this cluster's hosts, as PEM.
+	CA func() []byte
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI returns what nvidia-smi says of this machine with these arguments.

@@ -142,6 +142,11 @@ func clusterRoutes() []route {
 		{get, "/ddocker/tokens", admins, (*API).listTokens},
 		{post, "/ddocker/tokens", admins, (*API).createToken},
 		{del, "/ddocker/tokens/{}", admins, (*API).revokeToken},
+		{get, "/ddocker/users", open, (*API).listUsers},
+		{post, "/ddocker/users", admins, (*API).addUser},
+		{del, "/ddocker/users/{}", admins, (*API).removeUser},
+		{post, "/ddocker/users/{}/role", admins, (*API).changeUser},
+		{post, "/ddocker/users/{}/keys", admins, (*API).addKey},
 		{get, "/ddocker/raft", open, (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", admins, (*API).transferLeader},
 		{post, "/ddocker/raft/snapshot", admins, (*API).snapshot},
@@ -175,6 +180,7 @@ func splitVersion(path string) (version, rest string) {
 }
 
 var (
+	keyHash   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	versioned = regexp.MustCompile(`^/v([0-9]{1,3}\.[0-9]{1,3})(/.*)$`)
 	// reference covers names and IDs of containers ("node/name" too), exec
 	// sessions and images ("registry:5000/name@sha256:…"). Elements never begin

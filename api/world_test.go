@@ -125,6 +125,7 @@ func (w *world) add(name string) {
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
 		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) (Caller, error) { return Caller{Name: "alice", Role: ledger.Admin}, nil },
+		CA:     func() []byte { return []byte("the CA") },
 		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
 		SMI:    func(context.Context, []string) (string, error) { return "cards of " + name, nil },
 		GPUs:   h.machine.GPUs,
