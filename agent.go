@@ -178,7 +178,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 func (a *agent) buildGossip(udp net.PacketConn) (err error) {
 	a.gossip, err = gossip.New(gossip.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Version: version,
-		Cluster: a.id.Cluster(), Key: a.gossipKey,
+		Cluster: a.id.Cluster(), Keys: [][]byte{a.gossipKey},
 		Advertise: netip.MustParseAddrPort(a.cfg.Advertise),
 		Packets:   udp, Streams: a.port.Listener(identity.ProtoGossip),
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
