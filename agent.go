@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ddocker/api"
+	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -45,6 +46,7 @@ type agentConfig struct {
 	dialEngine func(context.Context) (net.Conn, error)
 	machine    node.Machine
 	socket     net.Listener
+	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
 }
@@ -65,6 +67,7 @@ type agent struct {
 	mover     *image.Mover
 	node      *node.Node
 	api       *api.API
+	audit     *audit.Log
 	pieces    pieces
 	seeds     []string
 }
@@ -87,6 +90,9 @@ var nodeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$`)
 
 // complete checks the command line and fills in what it left out.
 func (cfg *agentConfig) complete() (err error) {
+	if cfg.peerUser == nil {
+		cfg.peerUser = peerUser
+	}
 	if !nodeName.MatchString(cfg.Name) {
 		return fmt.Errorf("--name %q: a node's name has 1 to 63 letters, digits, dots and dashes, and begins with a letter or digit", cfg.Name)
 	}
@@ -152,6 +158,9 @@ func forget(dir string, err error) error {
 func (a *agent) build(ctx context.Context) (err error) {
 	if a.gossipKey, err = os.ReadFile(filepath.Join(a.cfg.DataDir, fileKey)); err != nil {
 		return fmt.Errorf("read the gossip key: %w", err)
+	}
+	if a.audit, err = audit.Open(filepath.Join(a.cfg.DataDir, dirAudit)); err != nil {
+		return err
 	}
 	a.seeds = a.findSeeds(ctx)
 	a.transport = a.peerTransport()
@@ -231,7 +240,7 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs,
+		Alive: a.alive, Caller: a.caller, Token: a.newToken, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -341,7 +350,7 @@ func (a *agent) run(ctx context.Context) error {
 	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer)
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)
-	serve(socket, a.api, withCaller)
+	serve(socket, a.api, a.withLocal)
 	serve(public, a.publicHandler(), a.withPeer)
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
@@ -353,6 +362,7 @@ func (a *agent) run(ctx context.Context) error {
 	err := all.Wait()
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
+	err = errors.Join(err, a.audit.Close())
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -192,7 +192,7 @@ func (h *host) start(change ...func(*agentConfig)) {
 	cfg := agentConfig{
 		DataDir: h.data, Listen: ":" + defaultPort, Advertise: h.ip, Name: h.name,
 		Logger: slog.New(slog.NewTextHandler(&h.of.logs, &slog.HandlerOptions{Level: slog.LevelInfo})).With("on", h.name),
-		net:    life, relays: life, stores: h.stores, machine: h.machine, socket: socket,
+		net:    life, relays: life, stores: h.stores, machine: h.machine, socket: socket, peerUser: func(net.Conn) (uint32, error) { return 0, nil },
 		dialEngine: func(ctx context.Context) (net.Conn, error) { return life.Dial(ctx, h.engineAddr) },
 	}
 	for _, c := range change {

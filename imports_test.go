@@ -101,6 +101,7 @@ var floors = map[string]int{
 	"node":             4,
 	"api":              4,
 	"web":              4,
+	"audit":            3,
 	"consensus":        3,
 	"gossip":           3,
 	"engine":           3,

@@ -78,10 +78,10 @@ func (a *agent) handOutKey(ctx context.Context, _ struct{}) (*caKey, error) {
 	return &caKey{key}, err
 }
 
-// publicHandler serves clients over TLS: whoever shows a certificate of the
-// cluster may use the API, and whoever has a token may ask to join.
+// publicHandler serves clients over TLS: the API, which asks who they are, and to whoever
+// has a token the request to join.
 func (a *agent) publicHandler() http.Handler {
-	join := answer(a.admit)
+	join := a.recordedJoin(a.admit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == "/ddocker/join" {
 			// Whoever comes here has shown nothing yet, and is not waited for.
@@ -89,12 +89,6 @@ func (a *agent) publicHandler() http.Handler {
 				a.cfg.Logger.Debug("no deadline on a join", "err", err)
 			}
 			join(w, r)
-			return
-		}
-		if peerOf(r.Context()) == "" {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusUnauthorized)
-			io.WriteString(w, `{"message":"a client certificate of this cluster is needed: see \"Remote clients\" in the README"}`+"\n")
 			return
 		}
 		a.api.ServeHTTP(w, r)

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -52,40 +49,4 @@ func listenSocket(path string) (net.Listener, error) {
 		}
 	}
 	return ln, nil
-}
-
-// callerKey is the context key of the number of the local user who sent a request.
-type callerKey struct{}
-
-// withCaller notes who is at the other end of a unix socket.
-func withCaller(ctx context.Context, c net.Conn) context.Context {
-	conn, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *syscall.Ucred
-	if raw.Control(func(fd uintptr) {
-		cred, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	}) != nil || err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, callerKey{}, strconv.Itoa(int(cred.Uid)))
-}
-
-// caller names who sent a request: a local user, or the name in a certificate.
-func caller(r *http.Request) string {
-	if uid, ok := r.Context().Value(callerKey{}).(string); ok {
-		if u, err := user.LookupId(uid); err == nil {
-			return u.Username
-		}
-		return uid
-	}
-	if r.TLS != nil && peerOf(r.Context()) != "" {
-		return r.TLS.PeerCertificates[0].Subject.CommonName
-	}
-	return ""
 }

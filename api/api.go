@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 
+	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -89,22 +90,24 @@ type Config struct {
 	Peer func(node string) http.RoundTripper
 	// Alive says whether gossip believes that the node answers.
 	Alive func(node string) bool
-	// Caller names who sends a request, "" where that is not known.
-	Caller func(r *http.Request) string
+	// Caller says who sends a request. Its error tells who is refused, in words for a
+	// person.
+	Caller func(r *http.Request) (Caller, error)
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// SMI returns what nvidia-smi says of this machine with these arguments.
 	SMI func(ctx context.Context, args []string) (string, error)
 	// GPUs returns what is known of this machine's GPUs and of who uses them.
 	GPUs func() gpu.State
+	// Audit keeps who did what by way of this node.
+	Audit *audit.Log
 	// Socket is where this node serves local clients; a container that asks for its
 	// engine's socket gets this.
 	Socket string
 	Logger *slog.Logger
 }
 
-// API serves clients. It is an http.Handler for whoever may speak to the
-// cluster: who that is has been decided before.
+// API serves clients, each as far as the rules of the table allow.
 type API struct {
 	cfg    Config
 	log    *slog.Logger
@@ -149,7 +152,23 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "page not found: %s %s is no route that the cluster serves", r.Method, path)
 		return
 	}
-	row.verb(a, w, &call{Request: r, version: version, row: row, ref: ref})
+	seen := a.witness(w, r, row, ref)
+	defer seen.end()
+	caller, err := a.cfg.Caller(r)
+	if err != nil {
+		fail(seen, http.StatusUnauthorized, "%s", err)
+		return
+	}
+	c := &call{Request: r, version: version, row: row, ref: ref, caller: caller, seen: seen}
+	seen.by(caller.Name, string(caller.Role), caller.From)
+	switch err := a.allowed(c); {
+	case err == nil:
+		row.verb(a, seen, c)
+	case isUnknown(err) && row.may == ownVolume && yes(r.URL.Query().Get("force")):
+		seen.WriteHeader(http.StatusNoContent) // nobody has to remove what there is not
+	default:
+		failWith(seen, err)
+	}
 }
 
 // call is a request on its way.
@@ -158,4 +177,7 @@ type call struct {
 	version string // "1.41", or "" where the client names none
 	row     *route
 	ref     string // what stands in the path for {}
+	caller  Caller
+	targets []target // containers that were found for it
+	seen    *witness
 }

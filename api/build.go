@@ -151,7 +151,7 @@ func (a *API) publishBuilt(ctx context.Context, most time.Duration) error {
 			continue
 		}
 		var refused *ledger.Refusal
-		switch err := a.publishName(ctx, name, id, owners); {
+		switch err := a.publishName(ctx, name, id, before[name], owners); {
 		case errors.As(err, &refused):
 			a.log.Warn("name of what was built stays this host's", "name", name, "image", ledger.Short(id), "err", err)
 		case err != nil:
@@ -165,8 +165,10 @@ func (a *API) publishBuilt(ctx context.Context, most time.Duration) error {
 	return errors.Join(failed...)
 }
 
-// publishName gives one name to the cluster, for one of the owners of builds.
-func (a *API) publishName(ctx context.Context, name, id string, owners []string) error {
+// publishName gives one name to the cluster, for one of the owners of builds. Was is the
+// image that had it here before. Nobody's name, unless it is from here and new, is an
+// admin's to take.
+func (a *API) publishName(ctx context.Context, name, id, was string, owners []string) error {
 	var old *ledger.Image
 	a.cfg.Log.View(func(l *ledger.Ledger) { old = l.Image(name) })
 	if old != nil && old.ID == id && old.Owner != "" {
@@ -179,6 +181,11 @@ func (a *API) publishName(ctx context.Context, name, id string, owners []string)
 	case old != nil && slices.Contains(owners, old.Owner):
 		owner = old.Owner
 	}
+	role := ledger.Member
+	a.cfg.Log.View(func(l *ledger.Ledger) { role = l.RoleOf(owner) })
+	if old != nil && old.Owner == "" && (was != "" || old.Node != a.cfg.Self) && role != ledger.Admin {
+		return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf("image %s is nobody's of the cluster: only admins may give its name away", name)}
+	}
 	return a.cfg.MoveName(ctx, id, name, owner)
 }
 
@@ -186,8 +193,8 @@ func (a *API) publishName(ctx context.Context, name, id string, owners []string)
 // where they are somebody else's, and are the cluster's before the client hears that
 // it is done.
 func (a *API) build(w http.ResponseWriter, c *call) {
-	owner := a.cfg.Caller(c.Request)
-	names, err := a.buildNames(c.URL.Query()["t"], owner)
+	owner := a.who(c).Name
+	names, err := a.buildNames(c, owner)
 	if err == nil {
 		err = a.awake(c.Context(), a.cfg.Self)
 	}
@@ -210,8 +217,8 @@ func (a *API) build(w http.ResponseWriter, c *call) {
 }
 
 // buildNames returns the names in the form of the ledger's.
-func (a *API) buildNames(tags []string, owner string) (names []string, err error) {
-	for _, tag := range tags {
+func (a *API) buildNames(c *call, owner string) (names []string, err error) {
+	for _, tag := range c.URL.Query()["t"] {
 		if tag == "" {
 			continue
 		}
@@ -228,6 +235,9 @@ func (a *API) buildNames(tags []string, owner string) (names []string, err error
 		case old != nil && old.Owner != "" && old.Owner != owner:
 			return nil, &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
 				"image %s belongs to %s: choose another name, or have it removed by \"docker rmi %s\"", name, old.Owner, name)}
+		}
+		if err := a.nameFree(c, name); err != nil {
+			return nil, err
 		}
 		names = append(names, name)
 	}
@@ -249,7 +259,7 @@ func (a *API) publishTags(ctx context.Context, names []string, owner string) err
 	var failed []error
 	for _, name := range names {
 		if id := now[name]; id != "" {
-			failed = append(failed, a.publishName(ctx, name, id, []string{owner}))
+			failed = append(failed, a.publishName(ctx, name, id, "", []string{owner}))
 		}
 	}
 	return errors.Join(failed...)
@@ -257,7 +267,7 @@ func (a *API) publishTags(ctx context.Context, names []string, owner string) err
 
 // session is a connection of its own between a client and this node's BuildKit.
 func (a *API) session(w http.ResponseWriter, c *call) {
-	owner := a.cfg.Caller(c.Request)
+	owner := a.who(c).Name
 	if err := a.openBuild(c.Context(), owner); err != nil {
 		failWith(w, err)
 		return

@@ -107,7 +107,7 @@ func TestABuildMovesItsNameAsDockersDoes(t *testing.T) {
 
 func TestABuildTakesNobodysName(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
-		w.hosts[1].api.cfg.Caller = func(*http.Request) string { return "bob" }
+		w.hosts[1].api.cfg.Caller = func(*http.Request) (Caller, error) { return Caller{Name: "bob", Role: ledger.Admin}, nil }
 		w.hosts[0].build("t=app", "FROM busybox:latest\nRUN one")
 		if said := w.hosts[1].build("t=app", "FROM busybox:latest\nRUN two"); !strings.HasPrefix(said, "409 ") || !strings.Contains(said, "belongs to alice") {
 			t.Errorf("said %s", said)

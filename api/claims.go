@@ -19,7 +19,7 @@ const settleClaim = 30 * time.Second
 // claim reserves a name for an image that a node makes, and returns the place in
 // the log. The error is a *ledger.Refusal where the name is taken.
 func (a *API) claim(c *call, claim ledger.Claim) (_ ledger.Claim, index uint64, err error) {
-	claim.Claim, claim.Owner = identity.NewID(), a.cfg.Caller(c.Request)
+	claim.Claim, claim.Owner = identity.NewID(), a.who(c).Name
 	index, err = a.decide(c.Context(), ledger.Command{Claim: &claim})
 	var refusal *ledger.Refusal
 	if err != nil && !errors.As(err, &refusal) {

@@ -115,6 +115,9 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 	if err := json.Unmarshal(raw(top), &said); err != nil {
 		return nil, invalid("read the request: %s", err)
 	}
+	if err := a.usable(c, top); err != nil {
+		return nil, err
+	}
 	_, typed := said.Labels[labelType]
 	_, ported := said.Labels[labelPorts]
 	if typed || ported {
@@ -137,7 +140,7 @@ func (a *API) order(c *call, top map[string]json.RawMessage) (*order, error) {
 		w.expose(a.imageConfig(c.Context(), w.Image).ExposedPorts)
 	}
 	a.askRuntime(c.Context(), &said.runtimeWish, w)
-	o.reserve.Image, o.reserve.Owner = w.Image, a.cfg.Caller(c.Request)
+	o.reserve.Image, o.reserve.Owner = w.Image, a.who(c).Name
 	o.reserve.Replaces = a.replaced(w, o.reserve.Name, o.reserve.Owner)
 	if o.reserve.Type, o.reserve.Request, err = w.request(s); err == nil {
 		err = a.findCards(&o.reserve.Request)
@@ -162,6 +165,7 @@ func invalid(format string, args ...any) error {
 func (a *API) createOnce(c *call, o *order) (*record, error) {
 	if !o.named {
 		o.reserve.Name = a.randomName()
+		c.seen.on(o.reserve.Name)
 	}
 	// The container is made even if the client goes away meanwhile: half-made it
 	// would be nobody's.

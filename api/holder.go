@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 )
 
 // send passes the request to a node's engine, with ref in the place of {}.
@@ -65,9 +67,18 @@ func (a *API) ask(ctx context.Context, ref string, refusal *ledger.Refusal) (led
 		return ledger.Target{}, refusal
 	}
 	for _, one := range a.hosts.each(ctx, "/containers/"+ref+"/json", nil) {
-		var found struct{ ID, Name string }
+		var found struct {
+			ID, Name string
+			Config   struct{ Labels map[string]string }
+		}
 		if one.err == nil && json.Unmarshal(one.body, &found) == nil && found.ID != "" {
-			return ledger.Target{Node: one.id, Container: found.ID, Name: found.Name}, nil
+			t := ledger.Target{Node: one.id, Container: found.ID, Name: strings.TrimPrefix(found.Name, "/")}
+			a.cfg.Log.View(func(l *ledger.Ledger) {
+				if p := l.Placement(found.Config.Labels[engine.LabelPlacement]); p != nil && p.Node == one.id && p.Container == "" {
+					t.Placement = p
+				}
+			})
+			return t, nil
 		}
 	}
 	return ledger.Target{}, refusal
@@ -77,13 +88,17 @@ const pathKill = "/containers/{}/kill"
 
 // located finds the container that c is about, or answers why not.
 func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target, bool) {
-	t, refusal := a.resolve(c.Context(), ref)
+	var t ledger.Target
+	var refusal *ledger.Refusal
+	if at := slices.IndexFunc(c.targets, func(t target) bool { return t.ref == ref }); at >= 0 {
+		t = c.targets[at].is
+	} else {
+		t, refusal = a.resolve(c.Context(), ref)
+	}
+	c.seen.on(t.Name)
 	switch {
-	case refusal != nil && c.row.path == pathKill:
-		fail(w, statusOf(refusal), "Cannot kill container: %s: %s", ref, refusal.Message) // as engines say it
-		return t, false
 	case refusal != nil:
-		failWith(w, refusal)
+		failWith(w, cannotKill(c, ref, refusal))
 		return t, false
 	case t.Node != a.cfg.Self && !a.cfg.Alive(t.Node):
 		a.unreachable(w, t.Name, t.Node)
@@ -244,32 +259,35 @@ func (a *API) proposed(w http.ResponseWriter, c *call, command ledger.Command) b
 // maxExecs bounds how many exec sessions are remembered.
 const maxExecs = 4096
 
+// session is where an exec session is.
+type session struct{ node, container string }
+
 // execs remembers which node has an exec session: its ID says nothing of that.
 type execs struct {
 	mu     sync.Mutex // guards what follows
-	node   map[string]string
+	at     map[string]session
 	order  []string
 	untold map[string]string // why the stream of a session broke off
 }
 
-func (e *execs) put(id, node string) {
+func (e *execs) put(id string, at session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.node == nil {
-		e.node = map[string]string{}
+	if e.at == nil {
+		e.at = map[string]session{}
 	}
-	e.node[id] = node
+	e.at[id] = at
 	if e.order = append(e.order, id); len(e.order) > maxExecs {
-		delete(e.node, e.order[0])
+		delete(e.at, e.order[0])
 		delete(e.untold, e.order[0])
 		e.order = e.order[1:]
 	}
 }
 
-func (e *execs) get(id string) string {
+func (e *execs) get(id string) session {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.node[id]
+	return e.at[id]
 }
 
 // breakOff keeps what the client of a session was not told: docker then asks for
@@ -305,9 +323,9 @@ func (a *API) createExec(w http.ResponseWriter, c *call) {
 	}
 	answer := &record{header: w.Header()}
 	a.send(answer, c.withBody(fields), t.Node, t.Container)
-	var session struct{ ID string }
-	if json.Unmarshal(answer.body.Bytes(), &session); session.ID != "" {
-		a.execs.put(session.ID, t.Node)
+	var made struct{ ID string }
+	if json.Unmarshal(answer.body.Bytes(), &made); made.ID != "" {
+		a.execs.put(made.ID, session{t.Node, t.Container})
 	}
 	w.WriteHeader(answer.status)
 	w.Write(answer.body.Bytes())
@@ -324,25 +342,39 @@ func (a *API) startExec(w http.ResponseWriter, c *call) {
 	a.exec(w, c.withBody(fields))
 }
 
-// exec passes the request to the engine that has the session. A session that
-// another node made is asked for everywhere.
-func (a *API) exec(w http.ResponseWriter, c *call) {
-	node := a.execs.get(c.ref)
-	if node == "" {
-		for _, one := range a.hosts.each(c.Context(), "/exec/"+c.ref+"/json", nil) {
-			if one.err == nil {
-				node = one.id
-				a.execs.put(c.ref, node)
-			}
+// findExec finds an exec session. One that another node made is asked for everywhere.
+func (a *API) findExec(ctx context.Context, id string) (session, error) {
+	at := a.execs.get(id)
+	if at.node != "" {
+		return at, nil
+	}
+	for _, one := range a.hosts.each(ctx, "/exec/"+id+"/json", nil) {
+		var is struct{ ContainerID string }
+		if one.err == nil && json.Unmarshal(one.body, &is) == nil && is.ContainerID != "" {
+			at = session{one.id, is.ContainerID}
+			a.execs.put(id, at)
 		}
 	}
-	if node == "" {
-		fail(w, http.StatusNotFound, "No such exec instance: %s", c.ref)
+	if at.node == "" {
+		return at, noExec(id)
+	}
+	return at, nil
+}
+
+func noExec(id string) error {
+	return &ledger.Refusal{Code: ledger.Unknown, Message: "No such exec instance: " + id}
+}
+
+// exec passes the request to the engine that has the session.
+func (a *API) exec(w http.ResponseWriter, c *call) {
+	at, err := a.findExec(c.Context(), c.ref)
+	if err != nil {
+		failWith(w, err)
 		return
 	}
 	switch c.row.path {
 	case pathExecStart:
-		a.sendStream(w, c, node, c.ref)
+		a.sendStream(w, c, at.node, c.ref)
 		return
 	case pathExec:
 		if why := a.execs.why(c.ref); why != "" {
@@ -350,7 +382,7 @@ func (a *API) exec(w http.ResponseWriter, c *call) {
 			return
 		}
 	}
-	a.send(w, c, node, c.ref)
+	a.send(w, c, at.node, c.ref)
 }
 
 const (

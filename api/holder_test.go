@@ -246,9 +246,9 @@ func (w *world) stopped() string { return w.hosts[0].create("idle", busybox) }
 func TestOldExecSessionsAreForgotten(t *testing.T) {
 	var e execs
 	for i := range maxExecs + 1 {
-		e.put(fmt.Sprint(i), "n1")
+		e.put(fmt.Sprint(i), session{"n1", "web"})
 	}
-	if e.get("0") != "" || e.get("1") != "n1" || len(e.node) != maxExecs || len(e.order) != maxExecs {
-		t.Errorf("%d sessions of %d", len(e.node), len(e.order))
+	if e.get("0").node != "" || e.get("1").node != "n1" || len(e.at) != maxExecs || len(e.order) != maxExecs {
+		t.Errorf("%d sessions of %d", len(e.at), len(e.order))
 	}
 }

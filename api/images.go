@@ -216,7 +216,7 @@ func (a *API) tag(w http.ResponseWriter, c *call) {
 		return
 	}
 	index, err := a.decide(c.Context(), ledger.Command{NameImage: &ledger.NameImage{
-		Image: ledger.Image{Name: name, ID: found.ID, Owner: a.cfg.Caller(c.Request)},
+		Image: ledger.Image{Name: name, ID: found.ID, Owner: a.who(c).Name},
 	}})
 	if err != nil {
 		failWith(w, a.taken(name, err))

@@ -168,7 +168,7 @@ func isEngines(err error) bool {
 // images without a name as the engine does. Those that got no name, and were not
 // there before, go again. Errors come last: a client reads no further.
 func (a *API) nameLoaded(c *call, names []image.Named, loaded []string, before map[string]bool, out *messages) error {
-	owner := a.cfg.Caller(c.Request)
+	owner := a.who(c).Name
 	given := map[string]bool{} // by ID of an image: it has a name now
 	var failed []error
 	for _, n := range names {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/docker/api/types/versions"
 
+	"ddocker/audit"
 	"ddocker/gpu"
 )
 
@@ -54,6 +55,7 @@ type Local struct {
 	proxy        *httputil.ReverseProxy
 	buffers      *buffers // of this node's proxies
 	ranges       func(ctx context.Context) (oldest, newest string, err error)
+	audit        *audit.Log
 	smi          func(ctx context.Context, args []string) (string, error)
 	gpus         func() gpu.State
 }
@@ -73,6 +75,7 @@ func newLocal(cfg Config) *Local {
 		engineImage:  cfg.EngineImage,
 		clusterImage: cfg.ClusterImage,
 		ranges:       cfg.Engine.Versions,
+		audit:        cfg.Audit,
 		smi:          cfg.SMI,
 		gpus:         cfg.GPUs,
 		proxy:        forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger, lent),
@@ -129,6 +132,9 @@ func (l *Local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case pathGPUs:
 		l.cards(w)
+		return
+	case pathAudit:
+		l.auditLog(w, r)
 		return
 	case pathSettle:
 		l.settle(w, r)

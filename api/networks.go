@@ -23,6 +23,7 @@ func (a *API) createNetwork(w http.ResponseWriter, c *call) {
 	if err == nil {
 		name, err = text(body, "Name")
 	}
+	c.seen.on(name)
 	switch {
 	case err != nil:
 	case name != "" && !reference.MatchString(name):
@@ -214,6 +215,10 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attach
 	}
 	ref, err := text(t.body, "Container")
 	if err != nil {
+		failWith(w, err)
+		return t, false
+	}
+	if err := a.uses(c, ref); err != nil {
 		failWith(w, err)
 		return t, false
 	}

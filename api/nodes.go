@@ -18,7 +18,7 @@ func (a *API) setDrained(w http.ResponseWriter, c *call, open bool) {
 	if n == nil {
 		return
 	}
-	if a.proposed(w, c, ledger.Command{Drain: &ledger.Drain{Node: n.Node, Open: open, By: a.cfg.Caller(c.Request)}}) {
+	if a.proposed(w, c, ledger.Command{Drain: &ledger.Drain{Node: n.Node, Open: open, By: a.who(c).Name}}) {
 		w.WriteHeader(http.StatusNoContent)
 	}
 }

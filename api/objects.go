@@ -172,7 +172,7 @@ func (a *API) createObject(c *call, kind ledger.Kind, name string, body []byte) 
 		return nil, invalid("the %s %s is described by %d bytes, and %d are the most", kind, name, len(body), maxSpec)
 	}
 	home := cmp.Or(a.projectHome(body), a.emptiest())
-	define := &ledger.Define{Kind: kind, Name: name, Owner: a.cfg.Caller(c.Request), Home: home, Spec: body}
+	define := &ledger.Define{Kind: kind, Name: name, Owner: a.who(c).Name, Home: home, Spec: body}
 	// It is made to its end even if the client goes away meanwhile.
 	ctx := context.WithoutCancel(c.Context())
 	if _, err := a.decide(ctx, ledger.Command{ID: newID(), Define: define}); err != nil {

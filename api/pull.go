@@ -82,6 +82,8 @@ func (a *API) pullName(c *call, ref named.NamedTagged, out *messages) error {
 		found, err := a.settledImage(c.Context(), name)
 		var taken *ledger.Refusal
 		switch {
+		case err == nil && found.Name != "" && !a.seesImage(c, name):
+			return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf("the name of image %s is taken by somebody whose images you do not see: ask an admin for it", name)}
 		case err == nil && found.Name != "":
 			return a.pulled(name, a.pullKnown(c, ref, found, out))
 		case err != nil && (!errors.As(err, &taken) || taken.Code != ledger.Unknown):

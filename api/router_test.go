@@ -85,7 +85,7 @@ func FuzzRouter(f *testing.F) {
 			}
 			return
 		}
-		if special := map[string]bool{pathHere: true, pathBring: true, pathSettle: true, pathSMI: true, pathGPUs: true, pathEvents: true}; special[p] || strings.HasPrefix(row.path, "/ddocker/") {
+		if special := map[string]bool{pathHere: true, pathBring: true, pathSettle: true, pathSMI: true, pathGPUs: true, pathAudit: true, pathEvents: true}; special[p] || strings.HasPrefix(row.path, "/ddocker/") {
 			return // never an engine's
 		}
 		if r.Method == post && (p == "/containers/create" || p == "/commit" || p == "/containers/prune" || strings.HasSuffix(row.path, "/update")) {

@@ -11,6 +11,7 @@ import (
 // container, an exec session or an image.
 type route struct {
 	method, path string
+	may          right
 	verb         func(a *API, w http.ResponseWriter, c *call)
 }
 
@@ -22,6 +23,12 @@ const (
 	del  = http.MethodDelete
 )
 
+const (
+	pathCommit = "/commit"
+	pathSave   = "/images/get"
+	pathPush   = "/images/{}/push"
+)
+
 // routes returns the whole table. The first row that matches counts.
 func routes() []route {
 	return slices.Concat(hostRoutes(), containerRoutes(), imageRoutes(), objectRoutes(), swarmRoutes(), clusterRoutes())
@@ -29,114 +36,115 @@ func routes() []route {
 
 func hostRoutes() []route {
 	return []route{
-		{get, "/_ping", (*API).ping},
-		{head, "/_ping", (*API).ping},
-		{get, "/version", (*API).version},
-		{get, "/info", (*API).info},
-		{get, "/events", (*API).events},
-		{get, "/system/df", (*API).diskUsage},
-		{post, "/auth", (*API).here},
-		{get, "/distribution/{}/json", (*API).here},
+		{get, "/_ping", open, (*API).ping},
+		{head, "/_ping", open, (*API).ping},
+		{get, "/version", open, (*API).version},
+		{get, "/info", open, (*API).info},
+		{get, "/events", lists, (*API).events},
+		{get, "/system/df", lists, (*API).diskUsage},
+		{post, "/auth", open, (*API).here},
+		{get, "/distribution/{}/json", open, (*API).here},
 	}
 }
 
 func containerRoutes() []route {
 	return []route{
-		{get, pathContainers, (*API).listContainers},
-		{post, "/containers/create", (*API).create},
-		{post, "/containers/prune", (*API).pruneContainers},
-		{get, "/containers/{}/json", (*API).inspectContainer},
-		{get, "/containers/{}/logs", (*API).stream},
-		{get, "/containers/{}/top", (*API).holder},
-		{get, "/containers/{}/stats", (*API).holder},
-		{get, "/containers/{}/changes", (*API).holder},
-		{get, "/containers/{}/export", (*API).holder},
-		{head, "/containers/{}/archive", (*API).holder},
-		{get, "/containers/{}/archive", (*API).holder},
-		{put, "/containers/{}/archive", (*API).holder},
-		{get, "/containers/{}/attach/ws", (*API).stream},
-		{post, "/containers/{}/attach", (*API).stream},
-		{post, "/containers/{}/start", (*API).start},
-		{post, "/containers/{}/stop", (*API).holder},
-		{post, "/containers/{}/restart", (*API).start},
-		{post, pathKill, (*API).holder},
-		{post, "/containers/{}/pause", (*API).holder},
-		{post, "/containers/{}/unpause", (*API).holder},
-		{post, pathWait, (*API).stream},
-		{post, "/containers/{}/resize", (*API).holder},
-		{post, "/containers/{}/exec", (*API).createExec},
-		{post, "/containers/{}/rename", (*API).rename},
-		{post, "/containers/{}/update", (*API).update},
-		{del, "/containers/{}", (*API).holder},
-		{post, "/commit", (*API).commit},
+		{get, pathContainers, lists, (*API).listContainers},
+		{post, "/containers/create", open, (*API).create},
+		{post, "/containers/prune", lists, (*API).pruneContainers},
+		{get, "/containers/{}/json", seeContainer, (*API).inspectContainer},
+		{get, "/containers/{}/logs", seeContainer, (*API).stream},
+		{get, "/containers/{}/top", seeContainer, (*API).holder},
+		{get, "/containers/{}/stats", seeContainer, (*API).holder},
+		{get, "/containers/{}/changes", seeContainer, (*API).holder},
+		{get, "/containers/{}/export", ownContainer, (*API).holder},
+		{head, "/containers/{}/archive", ownContainer, (*API).holder},
+		{get, "/containers/{}/archive", ownContainer, (*API).holder},
+		{put, "/containers/{}/archive", ownContainer, (*API).holder},
+		{get, "/containers/{}/attach/ws", ownContainer, (*API).stream},
+		{post, "/containers/{}/attach", ownContainer, (*API).stream},
+		{post, "/containers/{}/start", ownContainer, (*API).start},
+		{post, "/containers/{}/stop", ownContainer, (*API).holder},
+		{post, "/containers/{}/restart", ownContainer, (*API).start},
+		{post, pathKill, ownContainer, (*API).holder},
+		{post, "/containers/{}/pause", ownContainer, (*API).holder},
+		{post, "/containers/{}/unpause", ownContainer, (*API).holder},
+		{post, pathWait, seeContainer, (*API).stream},
+		{post, "/containers/{}/resize", ownContainer, (*API).holder},
+		{post, "/containers/{}/exec", ownContainer, (*API).createExec},
+		{post, "/containers/{}/rename", ownContainer, (*API).rename},
+		{post, "/containers/{}/update", ownContainer, (*API).update},
+		{del, "/containers/{}", ownContainer, (*API).holder},
+		{post, pathCommit, ownContainer, (*API).commit},
 
-		{post, pathExecStart, (*API).startExec},
-		{post, "/exec/{}/resize", (*API).exec},
-		{get, pathExec, (*API).exec},
+		{post, pathExecStart, ownSession, (*API).startExec},
+		{post, "/exec/{}/resize", ownSession, (*API).exec},
+		{get, pathExec, seeSession, (*API).exec},
 	}
 }
 
 func imageRoutes() []route {
 	return []route{
-		{post, "/build", (*API).build},
-		{post, "/build/cancel", (*API).here},
-		{post, "/build/prune", (*API).pruneBuilds},
-		{post, "/session", (*API).session},
-		{post, "/grpc", (*API).session},
+		{post, "/build", open, (*API).build},
+		{post, "/build/cancel", open, (*API).here},
+		{post, "/build/prune", admins, (*API).pruneBuilds},
+		{post, "/session", open, (*API).session},
+		{post, "/grpc", open, (*API).session},
 
-		{get, "/images/json", (*API).listImages},
-		{post, "/images/create", (*API).createImage},
-		{post, "/images/load", (*API).load},
-		{post, "/images/prune", (*API).pruneImages},
-		{get, "/images/search", (*API).here},
-		{get, "/images/{}/json", (*API).imageHolder},
-		{get, "/images/{}/history", (*API).imageHolder},
-		{get, "/images/get", (*API).save},
-		{get, "/images/{}/get", (*API).imageHolder},
-		{post, "/images/{}/push", (*API).push},
-		{post, "/images/{}/tag", (*API).tag},
-		{del, "/images/{}", (*API).removeImage},
+		{get, "/images/json", lists, (*API).listImages},
+		{post, "/images/create", open, (*API).createImage},
+		{post, "/images/load", open, (*API).load},
+		{post, "/images/prune", lists, (*API).pruneImages},
+		{get, "/images/search", open, (*API).here},
+		{get, "/images/{}/json", seeImage, (*API).imageHolder},
+		{get, "/images/{}/history", seeImage, (*API).imageHolder},
+		{get, pathSave, seeImage, (*API).save},
+		{get, "/images/{}/get", seeImage, (*API).imageHolder},
+		{post, pathPush, seeImage, (*API).push},
+		{post, "/images/{}/tag", seeImage, (*API).tag},
+		{del, "/images/{}", ownImage, (*API).removeImage},
 	}
 }
 
 func objectRoutes() []route {
 	return []route{
-		{get, "/networks", (*API).listNetworks},
-		{post, "/networks/create", (*API).createNetwork},
-		{post, "/networks/prune", (*API).pruneNetworks},
-		{get, "/networks/{}", (*API).inspectNetwork},
-		{del, "/networks/{}", (*API).removeNetwork},
-		{post, "/networks/{}/connect", (*API).connect},
-		{post, "/networks/{}/disconnect", (*API).disconnect},
+		{get, "/networks", lists, (*API).listNetworks},
+		{post, "/networks/create", open, (*API).createNetwork},
+		{post, "/networks/prune", lists, (*API).pruneNetworks},
+		{get, "/networks/{}", seeNetwork, (*API).inspectNetwork},
+		{del, "/networks/{}", ownNetwork, (*API).removeNetwork},
+		{post, "/networks/{}/connect", ownNetwork, (*API).connect},
+		{post, "/networks/{}/disconnect", ownNetwork, (*API).disconnect},
 
-		{get, "/volumes", (*API).listVolumes},
-		{post, "/volumes/create", (*API).createVolume},
-		{post, "/volumes/prune", (*API).pruneVolumes},
-		{get, "/volumes/{}", (*API).inspectVolume},
-		{del, "/volumes/{}", (*API).removeVolume},
+		{get, "/volumes", lists, (*API).listVolumes},
+		{post, "/volumes/create", open, (*API).createVolume},
+		{post, "/volumes/prune", lists, (*API).pruneVolumes},
+		{get, "/volumes/{}", seeVolume, (*API).inspectVolume},
+		{del, "/volumes/{}", ownVolume, (*API).removeVolume},
 	}
 }
 
 func clusterRoutes() []route {
 	return []route{
-		{get, "/plugins", (*API).noPlugins},
+		{get, "/plugins", open, (*API).noPlugins},
 
-		{get, "/ddocker/nodes", (*API).listNodes},
-		{get, "/ddocker/nodes/{}", (*API).inspectNode},
-		{post, "/ddocker/nodes/{}/drain", (*API).drainNode},
-		{post, "/ddocker/nodes/{}/activate", (*API).activateNode},
-		{post, "/ddocker/nodes/{}/labels", (*API).labelNode},
-		{post, "/ddocker/images/{}/replicate", (*API).replicate},
-		{get, "/ddocker/settings", (*API).showSettings},
-		{post, "/ddocker/settings", (*API).applySettings},
-		{get, "/ddocker/tokens", (*API).listTokens},
-		{post, "/ddocker/tokens", (*API).createToken},
-		{del, "/ddocker/tokens/{}", (*API).revokeToken},
-		{get, "/ddocker/raft", (*API).raftStatus},
-		{post, "/ddocker/raft/transfer-leader", (*API).transferLeader},
-		{post, "/ddocker/raft/snapshot", (*API).snapshot},
-		{get, "/ddocker/gpus", (*API).listCards},
-		{get, "/ddocker/nvidia-smi", (*API).smi},
+		{get, "/ddocker/nodes", open, (*API).listNodes},
+		{get, "/ddocker/nodes/{}", open, (*API).inspectNode},
+		{post, "/ddocker/nodes/{}/drain", admins, (*API).drainNode},
+		{post, "/ddocker/nodes/{}/activate", admins, (*API).activateNode},
+		{post, "/ddocker/nodes/{}/labels", admins, (*API).labelNode},
+		{post, "/ddocker/images/{}/replicate", ownImage, (*API).replicate},
+		{get, "/ddocker/settings", open, (*API).showSettings},
+		{post, "/ddocker/settings", admins, (*API).applySettings},
+		{get, "/ddocker/tokens", admins, (*API).listTokens},
+		{post, "/ddocker/tokens", admins, (*API).createToken},
+		{del, "/ddocker/tokens/{}", admins, (*API).revokeToken},
+		{get, "/ddocker/raft", open, (*API).raftStatus},
+		{post, "/ddocker/raft/transfer-leader", admins, (*API).transferLeader},
+		{post, "/ddocker/raft/snapshot", admins, (*API).snapshot},
+		{get, "/ddocker/audit", lists, (*API).showAudit},
+		{get, "/ddocker/gpus", lists, (*API).listCards},
+		{get, "/ddocker/nvidia-smi", open, (*API).smi},
 	}
 }
 
@@ -144,8 +152,8 @@ func clusterRoutes() []route {
 func swarmRoutes() (rows []route) {
 	for _, of := range []string{"swarm", "services", "nodes", "tasks", "secrets", "configs"} {
 		rows = append(rows,
-			route{get, "/" + of, (*API).refuseSwarm}, route{get, "/" + of + "/{}", (*API).refuseSwarm},
-			route{post, "/" + of + "/{}", (*API).refuseSwarm}, route{del, "/" + of + "/{}", (*API).refuseSwarm})
+			route{get, "/" + of, open, (*API).refuseSwarm}, route{get, "/" + of + "/{}", open, (*API).refuseSwarm},
+			route{post, "/" + of + "/{}", open, (*API).refuseSwarm}, route{del, "/" + of + "/{}", open, (*API).refuseSwarm})
 	}
 	return rows
 }

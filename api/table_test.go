@@ -29,7 +29,7 @@ func TestWhatIsInNoRowIsNotFound(t *testing.T) {
 		"GET /containers/web//json", "GET /containers/.web/json", "GET /containers/a/.b/json", "GET /containers/a b/json",
 		"GET /containers/a%2fb/json", "GET /containers/a?b/json", "GET /containers/a#b/json", "GET /containers/a\n/json", "GET /containers/ä/json",
 		"POST /plugins/pull", "GET /images//json",
-		"GET /v1.41/containers/json", "DELETE /containers/", "DELETE /images/", "GET /ddocker/local/nvidia-smi", "GET /ddocker/local/events", "POST /ddocker/local/bring", "POST /ddocker/local/settle", "POST /ddocker/images/../replicate", "GET /rpc/image/x",
+		"GET /v1.41/containers/json", "DELETE /containers/", "DELETE /images/", "GET /ddocker/local/nvidia-smi", "GET /ddocker/local/events", "POST /ddocker/local/bring", "GET /ddocker/local/audit", "POST /ddocker/local/settle", "POST /ddocker/images/../replicate", "GET /rpc/image/x",
 		"get /_ping",
 	} {
 		method, p, _ := strings.Cut(request, " ")

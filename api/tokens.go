@@ -43,7 +43,7 @@ func (a *API) createToken(w http.ResponseWriter, c *call) {
 		failWith(w, err)
 		return
 	}
-	t := ledger.Token{Hash: hash, Expires: time.Now().Add(life).UTC().Truncate(time.Second), Uses: uses, By: a.cfg.Caller(c.Request)}
+	t := ledger.Token{Hash: hash, Expires: time.Now().Add(life).UTC().Truncate(time.Second), Uses: uses, By: a.who(c).Name}
 	if a.proposed(w, c, ledger.Command{AddToken: &t}) {
 		reply(w, http.StatusCreated, map[string]any{"Token": text, "ID": tokenID(hash), "Expires": t.Expires, "Uses": uses})
 	}

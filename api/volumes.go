@@ -28,6 +28,10 @@ func (a *API) createVolume(w http.ResponseWriter, c *call) {
 		name = newID()
 		body = withField(body, "Name", name)
 	}
+	if err := a.usesObject(c, ledger.Volume, name); err != nil {
+		failWith(w, err)
+		return
+	}
 	if f, err := a.findObject(c.Context(), ledger.Volume, name); err == nil {
 		// Its engine says whether it is what is asked for.
 		if err := a.reached(c.Context(), ledger.Volume, name, f.node); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine"
@@ -52,6 +53,7 @@ type agent struct {
 	node    *node.Node
 	client  *http.Transport // to its API
 	peers   *http.Transport // to its Local
+	audit   *audit.Log
 }
 
 // inWorld plays with n running nodes n1, n2, … of four cores and 16 GiB, which
@@ -101,6 +103,9 @@ func (w *world) add(name string) {
 	if h.docker, err = engine.New(engine.Config{Dial: pipe.Dial}); err != nil {
 		w.Fatal(err)
 	}
+	if h.audit, err = audit.Open(w.TempDir()); err != nil {
+		w.Fatal(err)
+	}
 	mover, library := w.images(h)
 	h.node = node.New(node.Config{
 		ID: h.id, Name: name, Address: h.id + ":7000", Version: "test", Log: h.replica, Engine: h.docker,
@@ -114,10 +119,11 @@ func (w *world) add(name string) {
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
 		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
-		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) string { return "alice" },
+		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) (Caller, error) { return Caller{Name: "alice", Role: ledger.Admin}, nil },
 		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
 		SMI:    func(context.Context, []string) (string, error) { return "cards of " + name, nil },
 		GPUs:   h.machine.GPUs,
+		Audit:  h.audit,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	running.Go(func() { mover.Run(ctx) })
@@ -134,6 +140,7 @@ func (w *world) add(name string) {
 		h.client.CloseIdleConnections()
 		h.peers.CloseIdleConnections()
 		h.docker.Close()
+		h.audit.Close()
 		running.Wait()
 		time.Sleep(time.Second) // net/http lingers so long over a request it did not read
 	})

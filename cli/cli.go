@@ -82,7 +82,7 @@ func newRoot(a *app) *cobra.Command {
 	)
 	addGroup(root, containerTitle, newStats(a))
 	addGroup(root, imageTitle, newTag(a))
-	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newToken(a), newConfig(a), newRaft(a), newContext(a))
+	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newToken(a), newAudit(a), newConfig(a), newRaft(a), newContext(a))
 	root.AddCommand(a.Extra...)
 	if c, _, _ := root.Find(a.Args); c == root || c.Name() == "man" {
 		a.addDocker(root) // which takes some milliseconds that the seed's commands need not wait

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -18,6 +19,9 @@ func (s Settings) Format() []byte {
 		s.Buffer.Cores, formatGiB(s.Buffer.Memory))
 	fmt.Fprintf(&b, "  \"start_port_num\": %d,\n\n", s.StartPort)
 	fmt.Fprintf(&b, "  \"image_replicas\": %d,\n  \"image_disk_percent\": %d,\n\n", s.ImageReplicas, s.ImageDisk)
+	fmt.Fprintf(&b, "  \"visibility\": %s,\n", quote(cmp.Or(s.Visibility, VisibleAll)))
+	fmt.Fprintf(&b, "  \"bind_roots\": [%s],\n", strings.Join(quoteAll(s.BindRoots), ", "))
+	fmt.Fprintf(&b, "  \"allow\": [%s],\n\n", strings.Join(quoteAll(s.Allowed()), ", "))
 	block(&b, `"additional_options": [`, "]", quoteAll(s.Options))
 	return append(bytes.TrimSuffix(b.Bytes(), []byte(",\n\n")), "\n}\n"...)
 }

@@ -99,6 +99,11 @@ func (r *reader) file(c cursor, f *File) {
 		}},
 		field{"image_replicas", func(c cursor) { f.ImageReplicas = int(c.whole(1, maxReplicas)) }},
 		field{"image_disk_percent", func(c cursor) { f.ImageDisk = int(c.whole(1, 100)) }},
+		field{"visibility", func(c cursor) { f.Visibility = r.visibility(c) }},
+		field{"bind_roots", func(c cursor) {
+			c.elements(func(_ int, c cursor) { f.BindRoots = append(f.BindRoots, r.root(c)) })
+		}},
+		field{"allow", func(c cursor) { f.Allow = r.allow(c) }},
 	)
 	f.Hosts = append(master, workers...)
 }

@@ -52,13 +52,13 @@ type Settings struct {
 	// BindRoots are directories below which users may mount what is on the hosts;
 	// "{user}" stands for the user's name.
 	BindRoots []string `json:",omitempty"`
-	// Allow names what users may do besides; nil: the default.
-	Allow []string `json:",omitempty"`
+	// Allow names what users may do besides; nil: the default, empty: nothing.
+	Allow []string `json:",omitzero"`
 }
 
 // Trusts says whether the settings have what is read since version 5 of the log.
 func (s *Settings) Trusts() bool {
-	return s.Visibility != "" || len(s.BindRoots) > 0 || len(s.Allow) > 0
+	return s.Visibility != "" || len(s.BindRoots) > 0 || s.Allow != nil
 }
 
 // Type is one size of container.

@@ -88,6 +88,17 @@ func TestMistakesAreReportedWithTheirPlace(t *testing.T) {
 		{"disk over-full", `{"image_disk_percent":101}`, "i:1:23: /image_disk_percent: must be from 1 to 100"},
 		{"disk as text", `{"image_disk_percent":"85%"}`, "i:1:23: /image_disk_percent: must be a number, not a string"},
 		{"slip in images", `{"image_replica":2}`, "i:1:2: /image_replica: unknown field (did you mean image_replicas?)"},
+		{"half seen", `{"visibility":"some"}`, `i:1:15: /visibility: must be "all" or "own"`},
+		{"root from here", `{"bind_roots":["home"]}`, "i:1:16: /bind_roots/0: must be the whole path of a directory"},
+		{"root that climbs", `{"bind_roots":["/home/.."]}`, "i:1:16: /bind_roots/0: must be the whole path"},
+		{"the root", `{"bind_roots":["/"]}`, "i:1:16: /bind_roots/0: would give users all of every host"},
+		{"pattern", `{"bind_roots":["/home/*"]}`, "i:1:16: /bind_roots/0: is taken as it is, but for {user}"},
+		{"other brackets", `{"bind_roots":["/home/{name}"]}`, "i:1:16: /bind_roots/0: is taken as it is"},
+		{"unknown allowance", `{"allow":["privilege"]}`, `i:1:11: /allow/0: unknown allowance "privilege" (did you mean privileged?)`},
+		{"allowance without name", `{"allow":["build","cap-add"]}`, `i:1:19: /allow/1: "cap-add" must say which, such as "cap-add=…"`},
+		{"allowance of no name", `{"allow":["cap-add="]}`, `i:1:11: /allow/0: "cap-add=" must say which`},
+		{"allowance of too much", `{"allow":["build=1"]}`, `i:1:11: /allow/0: unknown allowance "build=1"`},
+		{"allowances as text", `{"allow":"build"}`, "i:1:10: /allow: must be a list, not a string"},
 		{"empty host", `{"master":{"host":""}}`, "i:1:19: /master/host: must name a host"},
 		{"host as number", `{"master":{"host":1}}`, "i:1:19: /master/host: must be a string, not a number"},
 		{"host alone", `{"workers":["gpu1"]}`, "i:1:13: /workers/0: must be an object, not a string"},
@@ -176,6 +187,9 @@ func TestFormatReadsWell(t *testing.T) {
 		Options:       []string{"-v /a:/a"},
 		ImageReplicas: 3,
 		ImageDisk:     90,
+		Visibility:    settings.VisibleOwn,
+		BindRoots:     []string{"/home/{user}", "/data"},
+		Allow:         []string{"build", "cap-add=SYS_PTRACE"},
 	}
 	want := `{
   "type": {
@@ -192,6 +206,10 @@ func TestFormatReadsWell(t *testing.T) {
 
   "image_replicas": 3,
   "image_disk_percent": 90,
+
+  "visibility": "own",
+  "bind_roots": ["/home/{user}", "/data"],
+  "allow": ["build", "cap-add=SYS_PTRACE"],
 
   "additional_options": [
     "-v /a:/a"
@@ -249,6 +267,12 @@ func drawSettings(t *rapid.T) settings.Settings {
 
 		ImageReplicas: rapid.IntRange(1, 100).Draw(t, "replicas"),
 		ImageDisk:     rapid.IntRange(1, 100).Draw(t, "disk"),
+
+		Visibility: rapid.SampledFrom([]string{"", settings.VisibleOwn}).Draw(t, "visibility"),
+		BindRoots:  none(rapid.SliceOfN(rapid.StringMatching(`/[a-z]{1,3}(/\{user\})?`), 0, 2).Draw(t, "roots")),
+		Allow: rapid.SampledFrom([][]string{
+			nil, {}, {settings.AllowPrivileged}, {settings.AllowBuild, settings.AllowSecurityOpt + "=seccomp=unconfined"},
+		}).Draw(t, "allow"),
 	}
 }
 
@@ -273,4 +297,25 @@ func FuzzParseFormatsBack(f *testing.F) {
 			t.Errorf("%+v is read back as %+v, %v", first.Settings, again, err)
 		}
 	})
+}
+
+func TestUsersMayBuildUnlessTheSettingsSayWhatTheyMay(t *testing.T) {
+	for text, want := range map[string]bool{`{}`: true, `{"allow":["build"]}`: true, `{"allow":[]}`: false, `{"allow":["swap"]}`: false} {
+		f, err := settings.Parse("i", []byte(text))
+		if err != nil || f.Allows(settings.AllowBuild) != want || want == f.Trusts() {
+			t.Errorf("%s: %v, %v, new to an older version: %v", text, f.Allowed(), err, f.Trusts())
+		}
+	}
+}
+
+func TestRootsAreTheUsersOwn(t *testing.T) {
+	s := settings.Settings{BindRoots: []string{"/home/{user}", "/data"}}
+	for user, want := range map[string]string{
+		"alice": "/home/alice /data", "a.b-c_1": "/home/a.b-c_1 /data",
+		"": "/data", "..": "/data", ".": "/data", "a/b": "/data", "root@gpu1": "/data", "{user}": "/data",
+	} {
+		if got := strings.Join(s.Roots(user), " "); got != want {
+			t.Errorf("%q: %s, want %s", user, got, want)
+		}
+	}
 }
