@@ -55,7 +55,6 @@ type agentConfig struct {
 type agent struct {
 	cfg       agentConfig
 	id        *identity.Identity
-	gossipKey []byte
 	peers     *peers
 	transport *http.Transport
 	port      *identity.Port
@@ -70,6 +69,11 @@ type agent struct {
 	audit     *audit.Log
 	pieces    pieces
 	seeds     []string
+	secrets   *secrets
+	boot      string        // of this life
+	trusting  chan struct{} // 1 buffered: there is another authority
+	named     time.Time     // when a certificate was last asked for; keepCertificate's
+	outward   outward
 }
 
 // runAgent runs until ctx ends or something breaks that the agent cannot live
@@ -138,7 +142,7 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
-	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir)}
+	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID(), trusting: make(chan struct{}, 1)}
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
@@ -156,13 +160,16 @@ func forget(dir string, err error) error {
 }
 
 func (a *agent) build(ctx context.Context) (err error) {
-	if a.gossipKey, err = os.ReadFile(filepath.Join(a.cfg.DataDir, fileKey)); err != nil {
-		return fmt.Errorf("read the gossip key: %w", err)
+	if a.secrets, err = loadSecrets(a.cfg.DataDir); err != nil {
+		return err
 	}
 	if a.audit, err = audit.Open(filepath.Join(a.cfg.DataDir, dirAudit)); err != nil {
 		return err
 	}
 	a.seeds = a.findSeeds(ctx)
+	if err := a.introduce(ctx); err != nil {
+		return err
+	}
 	a.transport = a.peerTransport()
 	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
 		return err
@@ -187,7 +194,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 func (a *agent) buildGossip(udp net.PacketConn) (err error) {
 	a.gossip, err = gossip.New(gossip.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Version: version,
-		Cluster: a.id.Cluster(), Keys: [][]byte{a.gossipKey},
+		Cluster: a.id.Cluster(), Keys: a.secrets.keys(),
 		Advertise: netip.MustParseAddrPort(a.cfg.Advertise),
 		Packets:   udp, Streams: a.port.Listener(identity.ProtoGossip),
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
@@ -210,6 +217,9 @@ func (a *agent) buildLog() (err error) {
 		Resolve: a.resolve, Forward: a.forward, Members: a.members,
 		Logger: a.cfg.Logger,
 	})
+	if err == nil {
+		a.id.Refuse(a.refusal)
+	}
 	return err
 }
 
@@ -230,7 +240,7 @@ func (a *agent) buildNode() {
 		m, smi = own, func(ctx context.Context, args []string) (string, error) { return own.SMI(ctx, a.cfg.Name, args) }
 	}
 	a.node = node.New(node.Config{
-		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
+		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version, Key: a.id.Key(),
 		Log: a.log, Changed: a.log.Changed, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
 		Relay:  relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
 		Images: a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
@@ -354,6 +364,10 @@ func (a *agent) run(ctx context.Context) error {
 	serve(public, a.publicHandler(), a.withPeer)
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
+	all.Go(func() error { a.heed(ctx); return nil })
+	all.Go(func() error { a.lead(ctx); return nil })
+	all.Go(func() error { a.evict(ctx); return nil })
+	all.Go(func() error { return a.belong(ctx) })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
 	a.cfg.Logger.Info("agent runs", "node", a.cfg.Name, "address", a.cfg.Advertise, "version", version)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
