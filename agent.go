@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -46,6 +47,7 @@ type agentConfig struct {
 	dialEngine func(context.Context) (net.Conn, error)
 	machine    node.Machine
 	socket     net.Listener
+	life       time.Duration                          // of certificates
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
@@ -70,9 +72,8 @@ type agent struct {
 	pieces    pieces
 	seeds     []string
 	secrets   *secrets
-	boot      string        // of this life
-	trusting  chan struct{} // 1 buffered: there is another authority
-	named     time.Time     // when a certificate was last asked for; keepCertificate's
+	boot      string    // of this life
+	named     time.Time // when names were last asked for; keepCertificate's
 	outward   outward
 }
 
@@ -97,6 +98,7 @@ func (cfg *agentConfig) complete() (err error) {
 	if cfg.peerUser == nil {
 		cfg.peerUser = peerUser
 	}
+	cfg.life = cmp.Or(cfg.life, certificateLife)
 	if !nodeName.MatchString(cfg.Name) {
 		return fmt.Errorf("--name %q: a node's name has 1 to 63 letters, digits, dots and dashes, and begins with a letter or digit", cfg.Name)
 	}
@@ -142,7 +144,7 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
-	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID(), trusting: make(chan struct{}, 1)}
+	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID()}
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}

@@ -18,9 +18,11 @@ import (
 const certificateLife = 24 * time.Hour
 
 const (
-	// certificateEvery is how often the certificate's age is looked at, and whether
-	// this node has become a voter.
+	// certificateEvery is how often a certificate that is due is asked for.
 	certificateEvery = 10 * time.Second
+	// keyEvery is how often a node looks whether it has become a voter, which should have
+	// the CA's key: if those who have it are lost first, nobody can sign any more.
+	keyEvery = 500 * time.Millisecond
 	// namesEvery is how often a certificate is asked for because the present one does
 	// not have the names that it should.
 	namesEvery = 10 * time.Minute
@@ -52,19 +54,17 @@ func nextKeyFile(certPEM []byte) string {
 // keepCertificate renews this node's certificate in time, and fetches the CA's key once
 // this node is a voter, so that losing the others does not close the cluster to newcomers.
 func (a *agent) keepCertificate(ctx context.Context) {
-	look := time.NewTicker(certificateEvery)
-	defer look.Stop()
-	for {
+	for asked := time.Now().Add(-certificateEvery); ; {
 		if err := a.fetchAuthorities(ctx); err != nil {
 			a.cfg.Logger.Debug("CA key not fetched yet", "err", err)
 		}
-		if err := a.renew(ctx); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.Warn("certificate not renewed yet", "until", a.id.NotAfter(), "err", err)
+		if time.Since(asked) >= certificateEvery && a.renewalDue() {
+			asked = time.Now()
+			if err := a.renew(ctx); err != nil && ctx.Err() == nil {
+				a.cfg.Logger.Warn("certificate not renewed yet", "until", a.id.NotAfter(), "err", err)
+			}
 		}
-		select {
-		case <-look.C:
-		case <-a.trusting:
-		case <-ctx.Done():
+		if !sleep(ctx, keyEvery) {
 			return
 		}
 	}
@@ -73,7 +73,7 @@ func (a *agent) keepCertificate(ctx context.Context) {
 // staleCertificate says whether this node's certificate should be replaced.
 func (a *agent) staleCertificate() bool {
 	now := time.Now()
-	return !now.Before(a.id.RenewAt()) || a.id.NotAfter().Sub(now) > 2*certificateLife || !a.id.Signed(a.id.Trust().Roots)
+	return !now.Before(a.id.RenewAt()) || a.id.NotAfter().Sub(now) > 2*a.cfg.life || !a.id.Signed(a.id.Trust().Roots)
 }
 
 // misnamed says whether the certificate lacks a name that clients know this node by.
@@ -82,13 +82,20 @@ func (a *agent) misnamed() bool {
 	return !a.id.Names(a.cfg.Name) || !a.id.Names(host)
 }
 
-// renew replaces this node's certificate where that is due.
-func (a *agent) renew(ctx context.Context) error {
-	now := time.Now()
-	if !a.staleCertificate() && (!a.misnamed() || now.Sub(a.named) < namesEvery) {
-		return nil
+// renewalDue says whether this node's certificate is to be replaced now.
+func (a *agent) renewalDue() bool {
+	if a.staleCertificate() {
+		return true
 	}
-	a.named = now
+	due := a.misnamed() && time.Since(a.named) >= namesEvery
+	if due {
+		a.named = time.Now()
+	}
+	return due
+}
+
+// renew replaces this node's certificate.
+func (a *agent) renew(ctx context.Context) error {
 	if done, err := a.renewHere(); done || err != nil {
 		return err
 	}
@@ -105,7 +112,7 @@ func (a *agent) renewHere() (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	cert, err := ca.Sign(csr, subject(a.id.NodeID(), a.cfg.Name, a.cfg.Advertise))
+	cert, err := ca.Sign(csr, a.cfg.subject(a.id.NodeID(), a.cfg.Name, a.cfg.Advertise))
 	if err != nil {
 		return false, err
 	}

@@ -429,7 +429,7 @@ func (a *agent) sign(request certificateRequest, by string) ([]byte, error) {
 	case registered == "" && by != request.Node:
 		return nil, fmt.Errorf("the key of node %s is not known, and only itself may ask for its certificate", request.Node)
 	}
-	return ca.Sign(request.CSR, subject(request.Node, request.Name, a.ownedBy(request.Node, request.Address)))
+	return ca.Sign(request.CSR, a.cfg.subject(request.Node, request.Name, a.ownedBy(request.Node, request.Address)))
 }
 
 // ownedBy returns the address, or none if it is another node's: no certificate is to

@@ -117,7 +117,7 @@ func found(cfg *agentConfig) (*identity.Identity, error) {
 		}
 	}
 	return identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, identity.Trust, error) {
-		cert, err := ca.Sign(csr, subject(identity.NewID(), cfg.Name, cfg.Advertise))
+		cert, err := ca.Sign(csr, cfg.subject(identity.NewID(), cfg.Name, cfg.Advertise))
 		return cert, identity.Trust{Roots: ca.CertPEM()}, err
 	})
 }
@@ -127,12 +127,12 @@ func exists(dir, name string) bool {
 	return err == nil
 }
 
-func subject(id, name, address string) identity.Subject {
+func (cfg *agentConfig) subject(id, name, address string) identity.Subject {
 	hosts := []string{name, "localhost"}
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		hosts = append(hosts, host)
 	}
-	return identity.Subject{NodeID: id, Name: name, Hosts: hosts, Life: certificateLife}
+	return identity.Subject{NodeID: id, Name: name, Hosts: hosts, Life: cfg.life}
 }
 
 // join asks a host of the cluster for membership.
@@ -321,7 +321,7 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 		return nil, err
 	}
 	id := identity.NewID()
-	cert, err := ca.Sign(request.CSR, subject(id, request.Name, a.ownedBy(id, request.Address)))
+	cert, err := ca.Sign(request.CSR, a.cfg.subject(id, request.Name, a.ownedBy(id, request.Address)))
 	if err != nil {
 		return nil, err
 	}

@@ -84,10 +84,6 @@ func (a *agent) follow() error {
 		if err != nil {
 			return err
 		}
-		select {
-		case a.trusting <- struct{}{}:
-		default:
-		}
 	}
 	return nil
 }
