@@ -225,8 +225,8 @@ func (a *agent) rotateGossip(ctx context.Context, by string) error {
 	return a.begin(ctx, ledger.Rotate{Kind: ledger.GossipKey, ID: identity.NewID()[:12], Data: hex.EncodeToString(salt), By: by})
 }
 
-// rotateAuthority makes a successor of the CA. The key of it is on this disk before
-// anybody hears of it.
+// rotateAuthority makes a successor of the CA. Most voters have the key of it before
+// anybody hears of it: a rotation whose key died with its maker would not go on.
 func (a *agent) rotateAuthority(ctx context.Context, request rotation) (*struct{}, error) {
 	ca := a.authority()
 	if ca == nil || !a.isVoter(a.id.NodeID()) {
@@ -244,14 +244,57 @@ func (a *agent) rotateAuthority(ctx context.Context, request rotation) (*struct{
 	if err != nil {
 		return nil, err
 	}
-	if err := writeDurably(filepath.Join(a.cfg.DataDir, nextKeyFile(s.Next)), key); err != nil {
-		return nil, fmt.Errorf("save the key of the new authority: %w", err)
+	if err := a.spread(ctx, nextKey{s.Next, key}); err != nil {
+		return nil, err
 	}
 	data, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
 	return &struct{}{}, a.begin(ctx, ledger.Rotate{Kind: ledger.AuthorityKey, ID: identity.Fingerprint(s.Next)[:12], Data: string(data), By: request.By})
+}
+
+// nextKey is an authority that is about to sign.
+type nextKey struct{ Cert, Key []byte }
+
+// spread has most voters keep the key, this one among them.
+func (a *agent) spread(ctx context.Context, next nextKey) error {
+	if _, err := a.keepNext(ctx, next); err != nil {
+		return err
+	}
+	voters := a.log.Status().Voters
+	have, failed := 1, error(nil)
+	for _, id := range voters {
+		if id == a.id.NodeID() {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, standingTimeout)
+		err := post(ctx, toNode{a.transport, id}, "http://node/rpc/next-key", next, &struct{}{})
+		cancel()
+		if err != nil {
+			failed = err
+			continue
+		}
+		have++
+	}
+	if have <= len(voters)/2 {
+		return fmt.Errorf("hand the key of the new authority to most voters: only %d of %d have it: %w", have, len(voters), failed)
+	}
+	return nil
+}
+
+// keepNext keeps the key of an authority that is about to sign.
+func (a *agent) keepNext(ctx context.Context, next nextKey) (*struct{}, error) {
+	if by := peerOf(ctx); by != "" && !a.isVoter(by) {
+		return nil, errors.New("the CA's key is of voters")
+	}
+	if _, err := identity.ParseAuthority(next.Cert, next.Key); err != nil {
+		return nil, err
+	}
+	if err := writeDurably(filepath.Join(a.cfg.DataDir, nextKeyFile(next.Cert)), next.Key); err != nil {
+		return nil, fmt.Errorf("save the key of the new authority: %w", err)
+	}
+	return &struct{}{}, nil
 }
 
 func (a *agent) begin(ctx context.Context, r ledger.Rotate) error {

@@ -34,6 +34,7 @@ func (a *agent) rpcHandler() http.Handler {
 	mux.HandleFunc("POST /rpc/renew", answer(a.reissue))
 	mux.HandleFunc("POST /rpc/ca-key", answer(a.handOutKey))
 	mux.HandleFunc("POST /rpc/rotate-ca", answer(a.rotateAuthority))
+	mux.HandleFunc("POST /rpc/next-key", answer(a.keepNext))
 	mux.HandleFunc("POST /rpc/standing", answer(a.standing))
 	mux.HandleFunc("POST /rpc/boot", answer(a.tellBoot))
 	mux.Handle("/rpc/image/", a.mover.Handler())
