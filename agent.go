@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -47,6 +48,7 @@ type agentConfig struct {
 	machine    node.Machine
 	socket     net.Listener
 	files      int                                    // descriptors that there may be
+	life       time.Duration                          // of certificates
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
@@ -56,7 +58,6 @@ type agentConfig struct {
 type agent struct {
 	cfg       agentConfig
 	id        *identity.Identity
-	gossipKey []byte
 	peers     *peers
 	transport *http.Transport
 	port      *identity.Port
@@ -73,6 +74,10 @@ type agent struct {
 	seeds     []string
 	leaving   chan struct{} // held by whoever has this node leave
 	parted    chan *parting // 1 buffered: why this node is none any more
+	secrets   *secrets
+	boot      string    // of this life
+	named     time.Time // when names were last asked for; keepCertificate's
+	outward   outward
 }
 
 // runAgent runs until ctx ends or something breaks that the agent cannot live
@@ -99,6 +104,7 @@ func (cfg *agentConfig) complete() (err error) {
 	if cfg.peerUser == nil {
 		cfg.peerUser = peerUser
 	}
+	cfg.life = cmp.Or(cfg.life, certificateLife)
 	if !nodeName.MatchString(cfg.Name) {
 		return fmt.Errorf("--name %q: a node's name has 1 to 63 letters, digits, dots and dashes, and begins with a letter or digit", cfg.Name)
 	}
@@ -147,7 +153,10 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
-	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), leaving: make(chan struct{}, 1), parted: make(chan *parting, 1)}
+	a := &agent{
+		cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID(),
+		leaving: make(chan struct{}, 1), parted: make(chan *parting, 1),
+	}
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
@@ -165,13 +174,16 @@ func forget(dir string, err error) error {
 }
 
 func (a *agent) build(ctx context.Context) (err error) {
-	if a.gossipKey, err = os.ReadFile(filepath.Join(a.cfg.DataDir, fileKey)); err != nil {
-		return fmt.Errorf("read the gossip key: %w", err)
+	if a.secrets, err = loadSecrets(a.cfg.DataDir); err != nil {
+		return err
 	}
 	if a.audit, err = audit.Open(filepath.Join(a.cfg.DataDir, dirAudit)); err != nil {
 		return err
 	}
 	a.seeds = a.findSeeds(ctx)
+	if err := a.introduce(ctx); err != nil {
+		return err
+	}
 	a.transport = a.peerTransport()
 	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
 		return err
@@ -196,7 +208,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 func (a *agent) buildGossip(udp net.PacketConn) (err error) {
 	a.gossip, err = gossip.New(gossip.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Version: version,
-		Cluster: a.id.Cluster(), Key: a.gossipKey,
+		Cluster: a.id.Cluster(), Keys: a.secrets.keys(),
 		Advertise: netip.MustParseAddrPort(a.cfg.Advertise),
 		Packets:   udp, Streams: a.port.Listener(identity.ProtoGossip),
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
@@ -219,6 +231,9 @@ func (a *agent) buildLog() (err error) {
 		Resolve: a.resolve, Forward: a.forward, Members: a.members,
 		Logger: a.cfg.Logger,
 	})
+	if err == nil {
+		a.id.Refuse(a.refusal)
+	}
 	return err
 }
 
@@ -239,7 +254,7 @@ func (a *agent) buildNode() {
 		m, smi = own, func(ctx context.Context, args []string) (string, error) { return own.SMI(ctx, a.cfg.Name, args) }
 	}
 	a.node = node.New(node.Config{
-		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version,
+		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version, Key: a.id.Key(),
 		Log: a.log, Changed: a.log.Changed, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
 		Started: func(ctx context.Context, container string) { a.api.Started(ctx, container) },
 		Relay:   relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
@@ -364,6 +379,10 @@ func (a *agent) run(ctx context.Context) error {
 	all.Go(func() error { return a.finishFounding(ctx) })
 	all.Go(func() error { return a.member(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
+	all.Go(func() error { a.heed(ctx); return nil })
+	all.Go(func() error { a.lead(ctx); return nil })
+	all.Go(func() error { a.evict(ctx); return nil })
+	all.Go(func() error { return a.belong(ctx) })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })
 	a.cfg.Logger.Info("agent runs", "node", a.cfg.Name, "address", a.cfg.Advertise, "version", version)
 	daemon.SdNotify(false, daemon.SdNotifyReady)

@@ -186,7 +186,7 @@ func TestADeadHostIsRemovedAndAMachineWithItsNameTakesItsPlace(t *testing.T) {
 		<-dead.ended
 		time.Sleep(time.Minute)
 		// The machine is set up anew, with the same name.
-		again := w.add(t.Context(), 4)
+		again := w.add()
 		again.name = "n3"
 		again.start(joining(h, h.token()))
 		const want = `a node named n3 is already in the cluster, at 10.0.0.3:7722, and does not answer: if this machine is to take its place, run "ddocker node rm n3" on n1 and join again; else start this one with another --name`

@@ -34,7 +34,9 @@ type world struct {
 	dir    string
 	desk   *vnet.Host         // where the clients sit
 	web    *http.Transport    // speaks plain HTTP from there
+	on     context.Context    // of the engines
 	end    context.CancelFunc // of the engines
+	added  int
 	serves sync.WaitGroup
 	hosts  []*host
 	logs   logbook
@@ -82,11 +84,10 @@ func inWorld(t *testing.T, n int, test func(t *testing.T, w *world)) {
 		w := &world{t: t, net: vnet.New(1), dir: t.TempDir(), clients: map[string]*client.Client{}}
 		w.desk = w.net.Boot("10.2.0.1")
 		w.web = &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return w.desk.Dial(ctx, addr) }}
-		var ctx context.Context
-		ctx, w.end = context.WithCancel(context.Background())
+		w.on, w.end = context.WithCancel(context.Background())
 		t.Cleanup(w.close)
-		for i := range n {
-			w.add(ctx, i+1)
+		for range n {
+			w.add()
 		}
 		test(t, w)
 	})
@@ -119,7 +120,9 @@ func joining(by *host, token string) func(*agentConfig) {
 }
 
 // add puts a machine with four cores, 16 GiB and an engine into the world.
-func (w *world) add(ctx context.Context, number int) *host {
+func (w *world) add() *host {
+	w.added++
+	number := w.added
 	h := &host{
 		of: w, name: fmt.Sprintf("n%d", number), ip: fmt.Sprintf("10.0.0.%d", number),
 		stores: consensus.NewStores(), machine: &fakeMachine{},
@@ -135,7 +138,7 @@ func (w *world) add(ctx context.Context, number int) *host {
 		w.t.Fatal(err)
 	}
 	w.serves.Go(func() {
-		if err := h.twin.Serve(ctx, ln); err != nil {
+		if err := h.twin.Serve(w.on, ln); err != nil {
 			w.t.Error(err)
 		}
 	})

@@ -31,14 +31,6 @@ const (
 	fileFounding = "founding"   // there from the first line of founding to the last
 )
 
-// certificateLife is how long a node's certificate lasts; half of it is left
-// when it is renewed.
-const certificateLife = 365 * 24 * time.Hour
-
-// certificateEvery is how often the certificate's age is looked at, and whether
-// this node has become a voter.
-const certificateEvery = 10 * time.Second
-
 // maxMessage bounds what nodes say to each other while joining, in bytes.
 const maxMessage = 1 << 20
 
@@ -57,6 +49,7 @@ type joinReply struct {
 	GossipKey []byte
 	Peers     map[string]string // addresses by node ID
 	Now       time.Time         // by the clock of the node that signed
+	Held      held
 }
 
 // maxSkew is how far clocks may be apart: certificates are valid from five
@@ -124,7 +117,7 @@ func found(cfg *agentConfig) (*identity.Identity, error) {
 		}
 	}
 	return identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) ([]byte, identity.Trust, error) {
-		cert, err := ca.Sign(csr, subject(identity.NewID(), cfg.Name, cfg.Advertise))
+		cert, err := ca.Sign(csr, cfg.subject(identity.NewID(), cfg.Name, cfg.Advertise))
 		return cert, identity.Trust{Roots: ca.CertPEM()}, err
 	})
 }
@@ -134,12 +127,12 @@ func exists(dir, name string) bool {
 	return err == nil
 }
 
-func subject(id, name, address string) identity.Subject {
+func (cfg *agentConfig) subject(id, name, address string) identity.Subject {
 	hosts := []string{name, "localhost"}
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		hosts = append(hosts, host)
 	}
-	return identity.Subject{NodeID: id, Name: name, Hosts: hosts, Life: certificateLife}
+	return identity.Subject{NodeID: id, Name: name, Hosts: hosts, Life: cfg.life}
 }
 
 // join asks a host of the cluster for membership.
@@ -150,7 +143,7 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	}
 	// What a founding that broke off has left would found it after all, inside the
 	// cluster that is joined.
-	for _, name := range []string{fileFounding, fileCAKey} {
+	for _, name := range []string{fileFounding, fileCAKey, fileSecrets} {
 		if err := os.Remove(filepath.Join(cfg.DataDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -169,7 +162,14 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
 			return nil, t, err
 		}
-		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers, func(string) bool { return false })
+		text, err := json.Marshal(reply.Held)
+		if err == nil && len(reply.Held.Salts) > 0 {
+			err = writeDurably(filepath.Join(cfg.DataDir, fileSecrets), text)
+		}
+		if err != nil {
+			return nil, t, err
+		}
+		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers, nobody)
 	})
 	if refused != nil {
 		return nil, fmt.Errorf("join the cluster of %s: %w%s", cfg.Join, refused, advice(refused))
@@ -221,9 +221,12 @@ func post(ctx context.Context, to http.RoundTripper, url string, message, reply 
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		var m struct{ Message string }
+		var m unwelcome
 		if json.Unmarshal(text, &m); m.Message == "" {
 			m.Message = resp.Status
+		}
+		if resp.StatusCode == http.StatusForbidden {
+			return &m
 		}
 		return errors.New(m.Message)
 	}
@@ -264,20 +267,6 @@ func (a *agent) foundLog(ctx context.Context) error {
 		return nil
 	}
 	return a.log.Found(ctx)
-}
-
-// authority returns the cluster's CA if this node has its key, else nil.
-func (a *agent) authority() *identity.Authority {
-	key, err := os.ReadFile(filepath.Join(a.cfg.DataDir, fileCAKey))
-	if err != nil {
-		return nil
-	}
-	ca, err := identity.ParseAuthority(a.id.Trust().Roots, key)
-	if err != nil {
-		a.cfg.Logger.Error("the cluster's CA key cannot be read; delete it, and it is fetched again", "file", fileCAKey, "err", err)
-		return nil
-	}
-	return ca
 }
 
 // admit answers a joining machine: from here if this node has the CA key, else
@@ -332,7 +321,7 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 		return nil, err
 	}
 	id := identity.NewID()
-	cert, err := ca.Sign(request.CSR, subject(id, request.Name, request.Address))
+	cert, err := ca.Sign(request.CSR, a.cfg.subject(id, request.Name, a.ownedBy(id, request.Address)))
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +334,9 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 	}
 	a.cfg.Logger.Info("admitted a node", "node", request.Name, "address", request.Address, "id", id)
 	trust := a.id.Trust()
-	return &joinReply{Cert: cert, CA: trust.Roots, Links: trust.Links, GossipKey: a.gossipKey, Peers: a.addresses(), Now: time.Now()}, nil
+	return &joinReply{
+		Cert: cert, CA: trust.Roots, Links: trust.Links, GossipKey: a.secrets.root, Held: a.secrets.get(), Peers: a.addresses(), Now: time.Now(),
+	}, nil
 }
 
 func (a *agent) nameFree(name string) error {
@@ -377,76 +368,4 @@ func askVoters[T any](ctx context.Context, a *agent, path string, message any) (
 		}
 	}
 	return nil, err
-}
-
-// keepCertificate renews this node's certificate when half of its life is over,
-// and fetches the CA's key once this node is a voter, so that losing the others
-// does not close the cluster to newcomers.
-func (a *agent) keepCertificate(ctx context.Context) {
-	for {
-		if err := a.fetchAuthority(ctx); err != nil {
-			a.cfg.Logger.Debug("CA key not fetched yet", "err", err)
-		}
-		if err := a.renew(ctx); err != nil {
-			a.cfg.Logger.Warn("certificate not renewed yet", "until", a.id.NotAfter(), "err", err)
-		}
-		if !sleep(ctx, certificateEvery) {
-			return
-		}
-	}
-}
-
-func (a *agent) renew(ctx context.Context) error {
-	now := time.Now()
-	if now.Sub(a.id.NotBefore()) < certificateLife/2 && now.Before(a.id.NotAfter()) {
-		return nil
-	}
-	csr, err := a.id.CSR()
-	if err != nil {
-		return err
-	}
-	request := joinRequest{CSR: csr, Name: a.cfg.Name, Address: a.cfg.Advertise}
-	if ca := a.authority(); ca != nil {
-		cert, err := ca.Sign(csr, subject(a.id.NodeID(), request.Name, request.Address))
-		if err != nil {
-			return err
-		}
-		return a.id.Renew(cert)
-	}
-	reply, err := askVoters[joinReply](ctx, a, "/rpc/renew", request)
-	if err != nil {
-		return err
-	}
-	return a.id.Renew(reply.Cert)
-}
-
-// caKey carries the CA's key between voters.
-type caKey struct{ Key []byte }
-
-func (a *agent) fetchAuthority(ctx context.Context) error {
-	if !a.isVoter(a.id.NodeID()) || a.authority() != nil {
-		return nil
-	}
-	reply, err := askVoters[caKey](ctx, a, "/rpc/ca-key", struct{}{})
-	if err != nil {
-		return err
-	}
-	return a.keepAuthority(reply.Key)
-}
-
-// keepAuthority keeps the CA's key, if it is that.
-func (a *agent) keepAuthority(key []byte) error {
-	if _, err := identity.ParseAuthority(a.id.Trust().Roots, key); err != nil {
-		return err
-	}
-	return writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), key)
-}
-
-func (a *agent) isVoter(id string) bool {
-	for _, s := range a.log.Servers() {
-		if s.ID == id {
-			return s.Role != consensus.Nonvoter
-		}
-	}
-	return false
 }

@@ -170,7 +170,10 @@ func (a *agent) takeKey(_ context.Context, k caKey) (*struct{}, error) {
 	case a.authority() != nil:
 		return &struct{}{}, nil
 	}
-	return &struct{}{}, a.keepAuthority(k.Key)
+	if _, err := identity.ParseAuthority(a.id.Trust().Roots, k.Key); err != nil {
+		return nil, err
+	}
+	return &struct{}{}, writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), k.Key)
 }
 
 // parting returns what the ledger says of this node's removal; nil: nothing.
@@ -246,8 +249,11 @@ func hashOf(token string) string {
 
 // wipe removes what made the machine a node: identity, keys, log, and where the others are.
 func wipe(dir string) error {
-	var failed error
-	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileFounding, filePeers, dirRaft} {
+	next, failed := filepath.Glob(filepath.Join(dir, nextKeys))
+	for _, path := range next {
+		failed = errors.Join(failed, os.Remove(path))
+	}
+	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileFounding, filePeers, dirRaft} {
 		failed = errors.Join(failed, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return failed

@@ -110,10 +110,11 @@ func (a *agent) dial(ctx context.Context, proto, id string) (net.Conn, error) {
 	if !ok {
 		return nil, asDial(fmt.Errorf("the address of node %s is not known yet", id))
 	}
+	net := a.outward.to(id, a.cfg.net)
 	if proto != identity.ProtoRPC {
-		return dialTLS(ctx, a.cfg.net, addr, a.id.Client(proto, id))
+		return dialTLS(ctx, net, addr, a.id.Client(proto, id))
 	}
-	c, err := dialTLS(ctx, gathering{farewells{a.cfg.net}, &a.pieces}, addr, a.id.Client(proto, id))
+	c, err := dialTLS(ctx, gathering{farewells{net}, &a.pieces}, addr, a.id.Client(proto, id))
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,9 @@ func (p *peers) addresses() []string {
 	return slices.Sorted(maps.Values(p.byID))
 }
 
+// nobody is gone.
+func nobody(string) bool { return false }
+
 // learn adds addresses, forgets those of nodes that are gone, and saves them if any is new.
 func (p *peers) learn(addrs map[string]string, gone func(id string) bool) error {
 	p.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,6 +34,10 @@ func (a *agent) rpcHandler() http.Handler {
 	mux.HandleFunc("POST /rpc/renew", answer(a.reissue))
 	mux.HandleFunc("POST /rpc/ca-key", answer(a.handOutKey))
 	mux.HandleFunc("POST /rpc/ca-key/keep", answer(a.takeKey))
+	mux.HandleFunc("POST /rpc/rotate-ca", answer(a.rotateAuthority))
+	mux.HandleFunc("POST /rpc/next-key", answer(a.keepNext))
+	mux.HandleFunc("POST /rpc/standing", answer(a.standing))
+	mux.HandleFunc("POST /rpc/boot", answer(a.tellBoot))
 	mux.Handle("/rpc/image/", a.mover.Handler())
 	mux.Handle("/", a.api.Local())
 	return mux
@@ -59,40 +62,21 @@ func answer[Q, R any](carryOut func(context.Context, Q) (R, error)) http.Handler
 	}
 }
 
-// reissue renews the certificate of the node that asks.
-func (a *agent) reissue(ctx context.Context, request joinRequest) (*joinReply, error) {
-	ca := a.authority()
-	if ca == nil {
-		return nil, errors.New("this voter does not have the CA's key yet")
-	}
-	cert, err := ca.Sign(request.CSR, subject(peerOf(ctx), request.Name, request.Address))
-	return &joinReply{Cert: cert}, err
-}
-
-// handOutKey gives the CA's key to another voter.
-func (a *agent) handOutKey(ctx context.Context, _ struct{}) (*caKey, error) {
-	ca := a.authority()
-	if ca == nil || !a.isVoter(peerOf(ctx)) {
-		return nil, errors.New("the CA's key is for voters")
-	}
-	key, err := ca.KeyPEM()
-	return &caKey{key}, err
-}
-
-// publicHandler serves clients over TLS: the API, which asks who they are, and to whoever
-// has a token the request to join.
+// publicHandler serves clients over TLS: the API, which asks who they are, to whoever
+// has a token the request to join, and to nodes whose certificate is not good their hello.
 func (a *agent) publicHandler() http.Handler {
 	join := a.recordedJoin(a.admit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost && r.URL.Path == "/ddocker/join" {
-			// Whoever comes here has shown nothing yet, and is not waited for.
-			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout)); err != nil {
-				a.cfg.Logger.Debug("no deadline on a join", "err", err)
-			}
-			join(w, r)
+		open := map[string]http.HandlerFunc{"/ddocker/join": join, pathHello: a.helloHandler}[r.URL.Path]
+		if open == nil || r.Method != http.MethodPost {
+			a.api.ServeHTTP(w, r)
 			return
 		}
-		a.api.ServeHTTP(w, r)
+		// Whoever comes here has shown nothing yet, and is not waited for.
+		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout)); err != nil {
+			a.cfg.Logger.Debug("no deadline on a stranger's request", "err", err)
+		}
+		open(w, r)
 	})
 }
 

@@ -56,7 +56,7 @@ func (l *lab) start(id string, i int) *node {
 	}
 	g, err := New(Config{
 		ID: id, Name: "host-" + id, Version: "v1",
-		Cluster: l.name, Key: bytes.Repeat([]byte{l.key}, 32),
+		Cluster: l.name, Keys: [][]byte{bytes.Repeat([]byte{l.key}, 32)},
 		Advertise: netip.MustParseAddrPort(addr(i) + ":2375"),
 		Packets:   packets, Streams: streams, Dial: host.Dial,
 		Seeds: func() []string { return []string{addr(1) + ":2375"} },

@@ -39,7 +39,9 @@ type Config struct {
 	Version string // of the program, at most 200 bytes
 
 	Cluster string // the cluster's ID, at most 255 bytes: others' gossip is dropped
-	Key     []byte // the cluster's key, 32 bytes for AES-256
+	// Keys are the cluster's keys, each of 32 bytes for AES-256: what is sent is
+	// encrypted with the first, and what comes may be with any. See SetKeys.
+	Keys [][]byte
 
 	// Advertise is where the other members send packets and open streams.
 	Advertise netip.AddrPort
@@ -70,14 +72,12 @@ func (c *Config) validate() error {
 		return fmt.Errorf("gossip as node %s: name or version is too long", c.ID)
 	case c.Cluster == "" || len(c.Cluster) > memberlist.LabelMaxSize:
 		return fmt.Errorf("gossip in cluster %q: a cluster's ID has 1 to 255 bytes", c.Cluster)
-	case len(c.Key) != 32:
-		return fmt.Errorf("gossip with a key of %d bytes: want 32", len(c.Key))
 	case !c.Advertise.IsValid() || c.Advertise.Addr().IsUnspecified():
 		return fmt.Errorf("gossip at %s: others cannot reach this address", c.Advertise)
 	case c.Packets == nil || c.Streams == nil || c.Dial == nil:
 		return errors.New("gossip without a network")
 	}
-	return nil
+	return checkKeys(c.Keys)
 }
 
 // Gossip is this node's part in the cluster's gossip. Its methods may be called
@@ -88,8 +88,10 @@ type Gossip struct {
 	roster  *roster
 	board   *board
 	queue   *memberlist.TransmitLimitedQueue // loads to be sent on
-	reloads chan struct{}                    // 1 buffered: SetLoad was called
-	moved   atomic.Bool                      // a peer lately knew this node at another address
+	keys    sync.Mutex                       // held by whoever changes ring
+	ring    *memberlist.Keyring
+	reloads chan struct{} // 1 buffered: SetLoad was called
+	moved   atomic.Bool   // a peer lately knew this node at another address
 }
 
 // New checks cfg. It opens and starts nothing: Run does.
@@ -110,6 +112,10 @@ func New(cfg Config) (*Gossip, error) {
 		roster:  newRoster(self),
 		board:   newBoard(cfg.ID, uint64(time.Now().UnixMilli())),
 		reloads: make(chan struct{}, 1),
+		ring:    &memberlist.Keyring{},
+	}
+	if err := g.SetKeys(cfg.Keys); err != nil {
+		return nil, err
 	}
 	g.queue = &memberlist.TransmitLimitedQueue{NumNodes: g.roster.alive, RetransmitMult: retransmitMult}
 	return g, nil
@@ -161,7 +167,7 @@ func (g *Gossip) memberlistConfig(t memberlist.Transport) *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = g.cfg.ID
 	c.Label = g.cfg.Cluster
-	c.SecretKey = g.cfg.Key
+	c.Keyring = g.ring
 	c.Transport = t
 	c.AdvertiseAddr = g.cfg.Advertise.Addr().Unmap().String()
 	c.AdvertisePort = int(g.cfg.Advertise.Port())

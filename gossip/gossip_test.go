@@ -19,7 +19,7 @@ import (
 // validConfig is complete, but its network leads nowhere.
 func validConfig() Config {
 	return Config{
-		ID: "n1", Cluster: "lab", Key: make([]byte, 32),
+		ID: "n1", Cluster: "lab", Keys: [][]byte{make([]byte, 32)},
 		Advertise: netip.MustParseAddrPort("10.0.0.1:2375"),
 		Packets:   &net.UDPConn{}, Streams: &net.TCPListener{},
 		Dial: func(context.Context, string) (net.Conn, error) { return nil, errors.New("no network") },
@@ -35,7 +35,8 @@ func TestAConfigThatCannotWorkIsRefused(t *testing.T) {
 		"a long name":        func(c *Config) { c.Name = strings.Repeat("n", 256) },
 		"a long version":     func(c *Config) { c.Version = strings.Repeat("v", 201) },
 		"no cluster":         func(c *Config) { c.Cluster = "" },
-		"a short key":        func(c *Config) { c.Key = c.Key[:16] },
+		"a short key":        func(c *Config) { c.Keys = [][]byte{c.Keys[0], make([]byte, 16)} },
+		"no key":             func(c *Config) { c.Keys = nil },
 		"no address":         func(c *Config) { c.Advertise = netip.AddrPort{} },
 		"any address":        func(c *Config) { c.Advertise = netip.MustParseAddrPort("0.0.0.0:1") },
 		"no packets":         func(c *Config) { c.Packets = nil },

@@ -194,6 +194,21 @@ func addHosts(t *x509.Certificate, hosts []string) error {
 	return nil
 }
 
+// RequestKey returns the hash of the public key of a certificate request, as [PeerKey]
+// does of a peer's. Whoever made the request holds the private one.
+func RequestKey(csrDER []byte) (hash string, err error) {
+	pub, err := requestKey(csrDER)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return "", fmt.Errorf("read certificate request: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // requestKey returns the public key of a certificate request whose sender
 // proves to hold the private one.
 func requestKey(csrDER []byte) (*ecdsa.PublicKey, error) {

@@ -233,7 +233,8 @@ func (i *Identity) RenewAt() time.Time {
 	leaf := i.standing.Load().leaf
 	sum := sha256.Sum256(leaf.Raw)
 	part := time.Duration(500 + int(binary.BigEndian.Uint16(sum[:]))%301) // thousandths
-	return leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 1000 * part)
+	issued := leaf.NotBefore.Add(clockSkew)
+	return issued.Add(leaf.NotAfter.Sub(issued) / 1000 * part)
 }
 
 // request returns a certificate request that says nothing but the key.

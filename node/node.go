@@ -79,7 +79,9 @@ type Config struct {
 	Address string
 	// Version is ddocker's own.
 	Version string
-	Log     Log
+	// Key is the hash of the node's public key.
+	Key string
+	Log Log
 	// Changed returns a channel that is closed by the next change of what Log's View
 	// shows.
 	Changed func() <-chan struct{}

@@ -26,7 +26,7 @@ func (n *Node) register(ctx context.Context) error {
 	if err != nil && known == nil {
 		return fmt.Errorf("ask the Docker Engine what it has: %w", err)
 	}
-	now := ledger.Register{Node: n.cfg.ID, Name: n.cfg.Name, Address: n.cfg.Address, Version: n.cfg.Version, Speaks: ledger.Version}
+	now := ledger.Register{Node: n.cfg.ID, Name: n.cfg.Name, Address: n.cfg.Address, Version: n.cfg.Version, Speaks: ledger.Version, Key: n.cfg.Key}
 	if known != nil {
 		now.Engine, now.Capacity = known.Engine, known.Capacity
 	}

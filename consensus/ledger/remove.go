@@ -126,6 +126,9 @@ func (l *Ledger) GoneNode(id string) *Departed {
 	return nil
 }
 
+// Departed returns what is remembered of removed nodes, oldest first.
+func (l *Ledger) Departed() []Departed { return l.gone }
+
 // Losts returns the placements whose nodes were removed, oldest first.
 func (l *Ledger) Losts() []Lost { return l.lost }
 

@@ -36,13 +36,21 @@ func (s Stage) next() Stage {
 	return ""
 }
 
+// Before says whether a stage comes before another; the empty one comes before all.
+func (s Stage) Before(o Stage) bool {
+	order := []Stage{"", Install, Use, Done}
+	return slices.Index(order, s) < slices.Index(order, o)
+}
+
 // Rotation is the replacement of a secret.
 type Rotation struct {
 	Kind Secret `json:"kind"`
 	ID   string `json:"id"`
 	// Data is what nodes need to know of the new secret. It is no secret itself.
-	Data  string    `json:"data"`
-	By    string    `json:"by,omitempty"`
+	Data string `json:"data"`
+	By   string `json:"by,omitempty"`
+	// Index is where in the log it began: a later rotation has a higher one.
+	Index uint64    `json:"index"`
 	Began time.Time `json:"began"` // the leader's time
 	Stage Stage     `json:"stage"`
 	Ended time.Time `json:"ended,omitzero"` // the leader's time
@@ -91,7 +99,7 @@ func (l *Ledger) rotate(c *Rotate, at time.Time) Result {
 	if c.Kind == GossipKey {
 		l.spilled = false
 	}
-	l.rotations = append(list, Rotation{Kind: c.Kind, ID: c.ID, Data: c.Data, By: c.By, Began: at.UTC(), Stage: Install})
+	l.rotations = append(list, Rotation{Kind: c.Kind, ID: c.ID, Data: c.Data, By: c.By, Index: l.index, Began: at.UTC(), Stage: Install})
 	return Result{}
 }
 

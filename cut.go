@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"ddocker/consensus/ledger"
+	"ddocker/identity"
+)
+
+// outward holds the connections that this agent has opened to other nodes.
+type outward struct {
+	mu   sync.Mutex // guards open
+	open map[*outwardConn]bool
+}
+
+// outwardConn is a connection to a node.
+type outwardConn struct {
+	net.Conn
+	node string
+	of   *outward
+}
+
+// Close closes the connection.
+func (c *outwardConn) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// to is a network whose connections are all to one node.
+func (o *outward) to(node string, n network) network { return outwardNetwork{n, node, o} }
+
+type outwardNetwork struct {
+	network
+	node string
+	of   *outward
+}
+
+// Dial connects.
+func (n outwardNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	raw, err := n.network.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &outwardConn{raw, n.node, n.of}
+	n.of.mu.Lock()
+	if n.of.open == nil {
+		n.of.open = map[*outwardConn]bool{}
+	}
+	n.of.open[c] = true
+	n.of.mu.Unlock()
+	return c, nil
+}
+
+// cut closes the connections to the nodes that are gone.
+func (o *outward) cut(gone func(node string) bool) {
+	var cut []*outwardConn
+	o.mu.Lock()
+	for c := range o.open {
+		if gone(c.node) {
+			cut = append(cut, c)
+		}
+	}
+	o.mu.Unlock()
+	for _, c := range cut {
+		c.Close()
+	}
+}
+
+// refusal says why nobody here speaks with a node, as an error.
+func (a *agent) refusal(node string) (err error) {
+	a.log.View(func(l *ledger.Ledger) {
+		if gone := l.GoneNode(node); gone != nil {
+			err = farewell(gone)
+		}
+	})
+	return err
+}
+
+// evict closes what is open to and from nodes as soon as they are removed, until ctx ends.
+func (a *agent) evict(ctx context.Context) {
+	last := ""
+	for {
+		changed := a.log.Changed()
+		newest := ""
+		a.log.View(func(l *ledger.Ledger) {
+			if gone := l.Departed(); len(gone) > 0 {
+				newest = gone[len(gone)-1].ID
+			}
+		})
+		if newest != last {
+			last = newest
+			a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node) != nil })
+			a.outward.cut(func(node string) bool { return a.refusal(node) != nil })
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
