@@ -161,7 +161,7 @@ func (a *agent) adopt(w *welcome) error {
 		}
 	}
 	delete(w.Peers, a.id.NodeID())
-	return a.peers.learn(w.Peers, a.gone)
+	return a.peers.learn(w.Peers, nobody)
 }
 
 // take takes over what is further than h.
