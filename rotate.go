@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"ddocker/api"
 	"ddocker/consensus/ledger"
 	"ddocker/identity"
 )
@@ -30,6 +31,32 @@ type standing struct {
 	Signed     bool      // its own certificate is of that
 	Until      time.Time // the end of its certificate
 	Keys       []string  // the fingerprints of the authorities whose keys it has
+}
+
+// nodeKeys returns how far the live nodes are, for people.
+func (a *agent) nodeKeys(ctx context.Context) []api.NodeKeys {
+	stands, _ := a.standings(ctx)
+	voters := a.log.Status().Voters
+	list := []api.NodeKeys{}
+	a.log.View(func(l *ledger.Ledger) {
+		for id, s := range stands {
+			n := l.Node(id)
+			if n == nil {
+				continue
+			}
+			row := api.NodeKeys{Node: n.Name, Expires: s.Until, Signs: slices.Contains(s.Keys, s.Signs)}
+			if s.Signed {
+				row.Authority = s.Signs
+			}
+			for _, kind := range []ledger.Secret{ledger.AuthorityKey, ledger.GossipKey} {
+				if r := l.Rotating(kind); r != nil && !s.ready(*r, slices.Contains(voters, id)) {
+					row.Waits = append(row.Waits, kind)
+				}
+			}
+			list = append(list, row)
+		}
+	})
+	return list
 }
 
 func (a *agent) standing(context.Context, struct{}) (*standing, error) {

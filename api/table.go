@@ -139,6 +139,8 @@ func clusterRoutes() []route {
 		{get, "/ddocker/tokens", admins, (*API).listTokens},
 		{post, "/ddocker/tokens", admins, (*API).createToken},
 		{del, "/ddocker/tokens/{}", admins, (*API).revokeToken},
+		{get, "/ddocker/ca", open, (*API).listKeys},
+		{post, "/ddocker/ca/rotate", admins, (*API).rotateKey},
 		{get, "/ddocker/raft", open, (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", admins, (*API).transferLeader},
 		{post, "/ddocker/raft/snapshot", admins, (*API).snapshot},
