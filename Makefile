@@ -3,6 +3,8 @@
 # make test-engines  images between engines of several ages; builds the newer ones first, for minutes
 # make test-docker   Docker's clients of several kinds and ages against a plain engine and a cluster;
 #              builds them first, for minutes
+# make test-release  a cluster of the release before this one, upgraded host by host; builds both
+# make fuzz    every fuzz target for FUZZTIME (60s); what it finds stays in testdata/fuzz
 # make check   formatting, vet, staticcheck, the house rules
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,6 +17,7 @@ export DDOCKER_BIN := $(CURDIR)/bin/ddocker
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX  ?= /usr/local
 LAB     := test/lab/lab.sh
+FUZZTIME ?= 60s
 ENGINES ?= $(CURDIR)/bin/engines
 CLIENTS ?= $(CURDIR)/bin/clients
 
@@ -33,6 +36,7 @@ check: tools
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags engines ./test/engines
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags clients ./test/docker
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags release ./test/release
 	go test -count=1 -run '^TestHouse' .
 
 # The tests of the engine room get an engine of a lab of their own; the others raise theirs.
@@ -49,6 +53,16 @@ test-engines: tools
 test-docker: tools
 	test/docker/build.sh $(CLIENTS)
 	DDOCKER_CLIENTS=$(CLIENTS) go test -tags clients -count=1 -timeout 30m ./test/docker
+
+test-release: tools
+	go test -tags release -count=1 -v -timeout 15m ./test/release
+
+# One target after another: each takes all cores. The corpora that are found on the way are
+# kept in Go's build cache, so that the next run goes on with them.
+fuzz:
+	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file _ name; do \
+	  name=$${name#func }; echo "$$(dirname "$$file") $$name"; \
+	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; done
 
 bench: tools
 	go run ./test/bench

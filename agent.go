@@ -48,6 +48,7 @@ type agentConfig struct {
 	machine    node.Machine
 	socket     net.Listener
 	life       time.Duration                          // of certificates
+	files      int                                    // descriptors that there may be
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
 
 	settings *settings.File // from InfoFile
@@ -75,6 +76,8 @@ type agent struct {
 	boot      string    // of this life
 	named     time.Time // when names were last asked for; keepCertificate's
 	outward   outward
+	leaving   chan struct{} // held by whoever has this node leave
+	parted    chan *parting // 1 buffered: why this node is none any more
 }
 
 // runAgent runs until ctx ends or something breaks that the agent cannot live
@@ -95,6 +98,9 @@ var nodeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$`)
 
 // complete checks the command line and fills in what it left out.
 func (cfg *agentConfig) complete() (err error) {
+	if cfg.files == 0 {
+		cfg.files = descriptors()
+	}
 	if cfg.peerUser == nil {
 		cfg.peerUser = peerUser
 	}
@@ -130,6 +136,9 @@ func (cfg *agentConfig) complete() (err error) {
 
 // newAgent builds everything and starts nothing.
 func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
+	if err := mayReturn(&cfg); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Join(cfg.DataDir, dirRaft), 0o700); err != nil {
 		return nil, err
 	}
@@ -144,9 +153,16 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
 	}
-	a := &agent{cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID()}
+	a := &agent{
+		cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID(),
+		leaving: make(chan struct{}, 1), parted: make(chan *parting, 1),
+	}
 	if err := a.build(ctx); err != nil {
-		return nil, errors.Join(err, cfg.stores.Close())
+		err = errors.Join(err, cfg.stores.Close())
+		if p := (*parting)(nil); errors.As(err, &p) {
+			err = cmp.Or(a.settleParting(p), err)
+		}
+		return nil, err
 	}
 	return a, nil
 }
@@ -184,7 +200,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, tcp.Close())
 	}
-	a.port = identity.NewPort(tcp, a.id)
+	a.port = identity.NewPort(tcp, a.id, limitsOf(a.cfg.files).handshakes)
 	if err := errors.Join(a.buildGossip(udp), a.buildLog()); err != nil {
 		return errors.Join(err, tcp.Close(), udp.Close())
 	}
@@ -244,15 +260,17 @@ func (a *agent) buildNode() {
 	a.node = node.New(node.Config{
 		ID: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Version: version, Key: a.id.Key(),
 		Log: a.log, Changed: a.log.Changed, Engine: a.engine, Peers: clusterPeers{a}, Machine: m, Tell: a.gossip.SetLoad, Logger: a.cfg.Logger,
-		Relay:  relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
-		Images: a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
+		Started: func(ctx context.Context, container string) { a.api.Started(ctx, container) },
+		Relay:   relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
+		Images:  a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
 	})
 	a.api = api.New(api.Config{
 		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,
-		Log: a.log, Raft: a.log, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
+		Log: a.log, Raft: a.log, Restore: a.log.Restore, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: a.caller, Token: a.newToken, RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
+		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave,
+		RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -355,16 +373,16 @@ func (a *agent) run(ctx context.Context) error {
 	if a.gpus != nil {
 		all.Go(func() error { return a.gpus.Run(ctx) })
 	}
-	serve := func(ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) {
-		all.Go(func() error { return a.serve(ctx, ln, h, each) })
-	}
-	public := a.port.Listener(identity.ProtoHTTP)
-	serve(rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer)
+	serve := func(way server) { all.Go(func() error { return a.serve(ctx, way) }) }
+	public, room := a.port.Listener(identity.ProtoHTTP), limitsOf(a.cfg.files)
+	serve(server{rpcListener{a.port.Listener(identity.ProtoRPC)}, a.rpcHandler(), a.withPeer, a.newVisits(room.ofNodes())})
 	all.Go(func() error { return a.port.Run(ctx) }) // which knows the listeners asked for so far
 	a.catchUp(ctx)
-	serve(socket, a.api, a.withLocal)
-	serve(public, a.publicHandler(), a.withPeer)
+	clients := a.newVisits(room)
+	serve(server{readListener{socket}, a.api, a.withLocal, clients})
+	serve(server{public, a.publicHandler(), a.withPeer, clients})
 	all.Go(func() error { return a.finishFounding(ctx) })
+	all.Go(func() error { return a.member(ctx) })
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.heed(ctx); return nil })
 	all.Go(func() error { a.lead(ctx); return nil })
@@ -379,6 +397,9 @@ func (a *agent) run(ctx context.Context) error {
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
 	err = errors.Join(err, a.audit.Close())
+	if p := (*parting)(nil); errors.As(err, &p) {
+		return a.settleParting(p)
+	}
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -396,54 +417,35 @@ func (a *agent) catchUp(ctx context.Context) {
 	}
 }
 
-// Bounds on clients.
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	stopTimeout   = time.Second
 	// catchUpTimeout is how long clients wait for a node that has just started.
 	catchUpTimeout = 3 * time.Second
+	// peersPause is how often commands may have the addresses of the others looked at.
+	peersPause = time.Second
 )
 
-// serve answers HTTP until ctx ends, and then gives the requests under way a
-// second.
-func (a *agent) serve(ctx context.Context, ln net.Listener, h http.Handler, each func(context.Context, net.Conn) context.Context) error {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	s := &http.Server{
-		Handler: h, Protocols: protocols, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, ConnContext: each,
-		ErrorLog: slog.NewLogLogger(a.cfg.Logger.Handler(), slog.LevelDebug),
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ln) }()
-	select {
-	case err := <-done:
-		if ctx.Err() == nil {
-			return err
-		}
-		return nil
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if s.Shutdown(grace) != nil {
-		s.Close()
-	}
-	<-done
-	return nil
-}
-
-// rememberPeers keeps the others' addresses for the next start.
+// rememberPeers keeps the others' addresses for the next start, and forgets those that
+// the cluster has removed.
 func (a *agent) rememberPeers(ctx context.Context) {
 	for {
-		changed := a.gossip.Changed()
+		changed, decided := a.gossip.Changed(), a.log.Changed()
 		addrs := a.addresses()
 		delete(addrs, a.id.NodeID())
-		if err := a.peers.learn(addrs); err != nil {
+		for id := range addrs {
+			if a.gone(id) {
+				a.gossip.Forget(id)
+				delete(addrs, id)
+			}
+		}
+		if err := a.peers.learn(addrs, a.gone); err != nil {
 			a.cfg.Logger.Warn("addresses of the other nodes are not saved", "err", err)
 		}
 		select {
 		case <-changed:
+		case <-decided:
+			if !sleep(ctx, peersPause) { // many commands count as one
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -221,8 +221,11 @@ func (h *host) token() string {
 }
 
 // post sends an empty POST to the agent's socket.
-func (h *host) post(path string, into any) error {
-	req, err := http.NewRequestWithContext(h.of.soon(), http.MethodPost, "http://"+net.JoinHostPort(h.ip, socketPort)+path, nil)
+func (h *host) post(path string, into any) error { return h.ask(http.MethodPost, path, into) }
+
+// ask sends an empty request to the agent's socket.
+func (h *host) ask(method, path string, into any) error {
+	req, err := http.NewRequestWithContext(h.of.soon(), method, "http://"+net.JoinHostPort(h.ip, socketPort)+path, nil)
 	if err != nil {
 		return err
 	}

@@ -332,7 +332,7 @@ func (w *world) whole() {
 
 func (h *host) settled(n int) bool {
 	a, w := h.inside(), h.of
-	if a == nil || len(a.log.Servers()) != n || len(a.log.Status().Voters) != votersOf(n) {
+	if a == nil || len(a.log.Servers()) != min(n, votersOf(n)+2) || len(a.log.Status().Voters) != votersOf(n) {
 		return false
 	}
 	for _, m := range a.gossip.Members() {

@@ -169,7 +169,7 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		if err != nil {
 			return nil, t, err
 		}
-		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers)
+		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers, func(string) bool { return false })
 	})
 	if refused != nil {
 		return nil, fmt.Errorf("join the cluster of %s: %w%s", cfg.Join, refused, advice(refused))
@@ -342,10 +342,14 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 func (a *agent) nameFree(name string) error {
 	var taken *ledger.Node
 	a.log.View(func(l *ledger.Ledger) { taken = l.NodeNamed(name) })
-	if taken != nil {
+	switch {
+	case taken == nil:
+		return nil
+	case a.alive(taken.Node):
 		return fmt.Errorf("a node named %s is already in the cluster, at %s: start this one with another --name", name, taken.Address)
 	}
-	return nil
+	return fmt.Errorf("a node named %s is already in the cluster, at %s, and does not answer: if this machine is to take its place, run \"ddocker node rm %s\" on %s and join again; else start this one with another --name",
+		name, taken.Address, name, a.cfg.Name)
 }
 
 // askVoters asks the voters one after another until one answers.

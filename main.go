@@ -23,7 +23,8 @@ func main() {
 	code := cli.Execute(context.Background(), cli.Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Version: version, Template: infoTemplate,
-		Extra: []*cobra.Command{agentCommand(), nvmlCommand()},
+		Extra:   []*cobra.Command{agentCommand(), nvmlCommand()},
+		Offline: offlineCommands(),
 	})
 	os.Exit(code)
 }

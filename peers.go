@@ -9,6 +9,9 @@ import (
 	"sync"
 )
 
+// filePeers keeps the addresses of the other nodes.
+const filePeers = "peers.json"
+
 // peers remembers where the other nodes were, over restarts: after a night in
 // which all were off, somebody has to be asked first.
 type peers struct {
@@ -19,7 +22,7 @@ type peers struct {
 }
 
 func loadPeers(dir string) *peers {
-	p := &peers{path: filepath.Join(dir, "peers.json"), byID: map[string]string{}}
+	p := &peers{path: filepath.Join(dir, filePeers), byID: map[string]string{}}
 	if text, err := os.ReadFile(p.path); err == nil {
 		if json.Unmarshal(text, &p.byID) != nil || p.byID == nil {
 			p.byID = map[string]string{} // a hint that is damaged is no hint
@@ -41,11 +44,12 @@ func (p *peers) addresses() []string {
 	return slices.Sorted(maps.Values(p.byID))
 }
 
-// learn adds addresses, and saves them if any is new.
-func (p *peers) learn(addrs map[string]string) error {
+// learn adds addresses, forgets those of nodes that are gone, and saves them if any is new.
+func (p *peers) learn(addrs map[string]string, gone func(id string) bool) error {
 	p.mu.Lock()
 	before := len(p.byID)
 	changed := false
+	maps.DeleteFunc(p.byID, func(id, _ string) bool { return gone(id) })
 	for id, addr := range addrs {
 		changed = changed || p.byID[id] != addr
 		p.byID[id] = addr

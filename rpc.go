@@ -37,6 +37,7 @@ func (a *agent) rpcHandler() http.Handler {
 	mux.HandleFunc("POST /rpc/next-key", answer(a.keepNext))
 	mux.HandleFunc("POST /rpc/standing", answer(a.standing))
 	mux.HandleFunc("POST /rpc/boot", answer(a.tellBoot))
+	mux.HandleFunc("POST /rpc/ca-key/keep", answer(a.takeKey))
 	mux.Handle("/rpc/image/", a.mover.Handler())
 	mux.Handle("/", a.api.Local())
 	return mux

@@ -100,7 +100,7 @@ func (a *API) onlyOwn(c *call) (only bool) {
 
 // seesOf says whether the caller sees what the owner has.
 func (a *API) seesOf(c *call, owner string) bool {
-	return owner != "" && owner == a.who(c).Name || !a.onlyOwn(c)
+	return a.sight(c)(owner)
 }
 
 // thing is what a request is about, as far as it matters who may touch it.

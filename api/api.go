@@ -70,8 +70,10 @@ type Config struct {
 	Self, Name, Version string
 	Log                 Log
 	Raft                Raft
-	Node                Node
-	Images              Images
+	// Restore replaces the ledger on the leader, which this node must be.
+	Restore func(ctx context.Context, snapshot []byte) error
+	Node    Node
+	Images  Images
 	// Update changes the limits of a container of this node. It goes on when ctx ends.
 	Update func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
 	Engine *engine.Engine
@@ -93,6 +95,12 @@ type Config struct {
 	// Caller says who sends a request. Its error tells who is refused, in words for a
 	// person.
 	Caller func(r *http.Request) (Caller, error)
+	// Leave takes this node out of the cluster for good, by the wish of that caller, and
+	// returns when that is decided; the node ends soon after. Force leaves behind the
+	// containers that it holds.
+	Leave func(ctx context.Context, by string, force bool) error
+	// CA returns the certificates by which clients know this cluster's hosts, as PEM.
+	CA func() []byte
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
 	// RotateKey begins to replace one of the secrets that all nodes share or trust; the
@@ -146,6 +154,7 @@ func (a *API) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { a.streams.run(ctx, a) })
+	running.Go(func() { a.lookAtRunning(ctx) })
 	a.hosts.run(ctx, &running)
 	return nil
 }
@@ -154,6 +163,7 @@ func (a *API) Run(ctx context.Context) error {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	version, path := splitVersion(r.URL.Path)
 	row, ref, ok := find(a.table, r.Method, path)
+	r = boundBody(w, r, row)
 	if !ok {
 		fail(w, http.StatusNotFound, "page not found: %s %s is no route that the cluster serves", r.Method, path)
 		return

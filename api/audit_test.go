@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"ddocker/audit"
+	"ddocker/consensus/ledger"
 )
 
 // deeds returns the audit log as the host tells it.
@@ -210,6 +212,40 @@ func TestEntriesPassAsTheyWereWritten(t *testing.T) {
 		w.hosts[1].api.local.audit = log
 		if got := w.hosts[0].want(http.StatusOK, "", get, "/ddocker/audit", ""); got.body != line+"\n" {
 			t.Errorf("got %s", got.body)
+		}
+	})
+}
+
+// Whoever is denied something stands in the log with it, whatever it was; and nobody but
+// admins sees what others did.
+func TestDenialsAreRecordedAndUsersSeeTheirOwn(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].create("web", on("n2"))
+		w.hosts[1].api.cfg.Caller = func(r *http.Request) (Caller, error) {
+			if r.Header.Get("User-Agent") == "stranger" {
+				return Caller{}, errors.New("nobody knows you")
+			}
+			return Caller{Name: "bob", Role: ledger.Member, From: "10.0.0.9"}, nil
+		}
+		w.hosts[1].want(http.StatusForbidden, "", post, "/v1.41/containers/web/stop", "")
+		w.hosts[1].want(http.StatusForbidden, "", get, "/ddocker/tokens", "")
+		w.hosts[1].want(http.StatusOK, "", get, "/v1.41/containers/json", "")
+		req := httptest.NewRequestWithContext(w.Context(), get, "http://ddocker/v1.41/containers/json", nil)
+		req.RequestURI = ""
+		req.Header.Set("User-Agent", "stranger")
+		resp, err := w.hosts[1].client.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		own := []string{"n2 bob POST /containers/{}/stop web 403", "n2 bob GET /ddocker/tokens  403"}
+		for _, query := range []string{"", "user=alice", "user="} {
+			wantDeeds(t, w.hosts[1].deeds(query), own...)
+		}
+		all := w.hosts[0].deeds("")
+		wantDeeds(t, all, "n1 alice POST /containers/create web 201", own[0], own[1], "n2  GET /containers/json  401")
+		if all[1].From != "10.0.0.9" || all[1].Role != "user" || all[1].Error == "" || all[3].Error != "nobody knows you" {
+			t.Errorf("got %+v", all)
 		}
 	})
 }

@@ -14,7 +14,11 @@ import (
 	"unicode"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
 	newer "github.com/moby/moby/api/types/container"
+	newnetwork "github.com/moby/moby/api/types/network"
+	newvolume "github.com/moby/moby/api/types/volume"
 )
 
 // shape is what a body of Docker's may be: an object of one of these types, which
@@ -31,6 +35,11 @@ func updateShape() shape    { return shapeOf[container.UpdateConfig, newer.Updat
 func commitShape() shape    { return shapeOf[container.Config, newer.Config]() }
 func execShape() shape      { return shapeOf[container.ExecOptions, newer.ExecCreateRequest]() }
 func startExecShape() shape { return shapeOf[container.ExecStartOptions, newer.ExecStartRequest]() }
+
+// The shapes of bodies about volumes and networks.
+func volumeShape() shape  { return shapeOf[volume.CreateOptions, newvolume.CreateRequest]() }
+func networkShape() shape { return shapeOf[network.CreateRequest, newnetwork.CreateRequest]() }
+func connectShape() shape { return shapeOf[network.ConnectOptions, newnetwork.ConnectRequest]() }
 
 // receive reads a body that creates or changes something, strictly: what is in it
 // twice, or is no JSON, is refused; what Docker's newest API does not know is left

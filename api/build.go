@@ -196,6 +196,9 @@ func (a *API) build(w http.ResponseWriter, c *call) {
 	owner := a.who(c).Name
 	names, err := a.buildNames(c, owner)
 	if err == nil {
+		err = a.admitBuild(c)
+	}
+	if err == nil {
 		err = a.awake(c.Context(), a.cfg.Self)
 	}
 	if err == nil {
@@ -268,7 +271,11 @@ func (a *API) publishTags(ctx context.Context, names []string, owner string) err
 // session is a connection of its own between a client and this node's BuildKit.
 func (a *API) session(w http.ResponseWriter, c *call) {
 	owner := a.who(c).Name
-	if err := a.openBuild(c.Context(), owner); err != nil {
+	err := a.admitBuild(c)
+	if err == nil {
+		err = a.openBuild(c.Context(), owner)
+	}
+	if err != nil {
 		failWith(w, err)
 		return
 	}

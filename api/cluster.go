@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ddocker/api/options"
+	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/sched"
 	"ddocker/settings"
@@ -22,7 +23,7 @@ import (
 type nodeRow struct {
 	ID, Name, Address  string
 	State              string // alive, drained, unready (see Reason) or down
-	Role               string // leader, voter or nonvoter; joining until it is one
+	Role               string // leader, voter or nonvoter; reader if it holds no log
 	Version, Engine    string
 	Cores              int
 	FreeMilliCPU       int64
@@ -56,7 +57,7 @@ func (a *API) listNodes(w http.ResponseWriter, c *call) {
 func (a *API) nodeRow(l *ledger.Ledger, n *ledger.Node, roles map[string]string) nodeRow {
 	h := l.Host(n.Node)
 	r := nodeRow{
-		ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: cmp.Or(roles[n.Node], "joining"),
+		ID: n.Node, Name: n.Name, Address: n.Address, State: "alive", Role: cmp.Or(roles[n.Node], string(consensus.Reading)),
 		Version: n.Version, Engine: n.Engine, Cores: h.Cores.Count(), FreeMilliCPU: h.FreeMilliCPU(),
 		Memory: h.Memory, FreeMemory: h.FreeMemory(), GPUs: []gpuRow{}, Containers: h.Held.Containers, Reason: h.Closed,
 		Store: n.Observed.Store, Labels: map[string]string{},

@@ -23,6 +23,9 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 		return
 	}
 	fields, err := receive(w, c.Request, commitShape())
+	if err == nil {
+		err = a.admits(c, configRules(), fields)
+	}
 	if err != nil {
 		failWith(w, err)
 		return

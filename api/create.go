@@ -41,6 +41,7 @@ const (
 	// placeTimeout bounds the choice of a place, createTimeout a create on its
 	// holder: more than a slow engine takes.
 	placeTimeout  = time.Minute
+	slowPlace     = 200 * time.Millisecond
 	createTimeout = 11 * time.Minute
 )
 
@@ -48,6 +49,9 @@ const (
 func (a *API) create(w http.ResponseWriter, c *call) {
 	var order *order
 	body, err := receive(w, c.Request, createShape())
+	if err == nil {
+		err = a.admitCreate(c, body)
+	}
 	if err == nil {
 		order, err = a.order(c, body)
 	}
@@ -171,6 +175,10 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	// would be nobody's.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), placeTimeout)
 	defer cancel()
+	// A place that is long in coming waits for a leader, whose machine may have died. If
+	// it were the holder too, that should be known by then.
+	slow := time.AfterFunc(slowPlace, func() { a.hosts.askAll(ctx) })
+	defer slow.Stop()
 	p, index, err := a.place(ctx, o)
 	if err != nil {
 		return nil, err
@@ -190,6 +198,9 @@ func (a *API) makeOn(ctx context.Context, p *ledger.Placement, index uint64, pat
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(o.body))
 	if err != nil {
 		return nil, err
+	}
+	if !a.Reachable(p.Node) { // as was found out after it was chosen
+		return nil, a.unreached(ctx, p, errors.New("it did not answer just now"))
 	}
 	if err := a.hosts.there(ctx, p.Node); err != nil {
 		return nil, a.unreached(ctx, p, err)

@@ -30,6 +30,7 @@ func (a *API) diskUsage(w http.ResponseWriter, c *call) {
 			a.log.Warn("disk usage is without that of a host", "host", one.name, "err", one.err)
 			continue
 		}
+		a.ownUsage(c, one.id, usage)
 		var list []row
 		json.Unmarshal(usage["Images"], &list)
 		counted = counted || usage["Images"] != nil
@@ -45,7 +46,7 @@ func (a *API) diskUsage(w http.ResponseWriter, c *call) {
 		}
 	}
 	if counted {
-		rows, size := a.usedImages(images, users)
+		rows, size := a.usedImages(c, images, users)
 		total["Images"], total["LayersSize"] = raw(rows), raw(size)
 	}
 	reply(w, http.StatusOK, total)
@@ -75,7 +76,7 @@ func addUsage(sum, more json.RawMessage) json.RawMessage {
 
 // usedImages returns the images, each once with its names in the cluster, and the
 // bytes of all their layers, each once as far as the cluster knows them.
-func (a *API) usedImages(images map[string]*listedImage, users map[string]int64) (rows []row, size int64) {
+func (a *API) usedImages(c *call, images map[string]*listedImage, users map[string]int64) (rows []row, size int64) {
 	layers := map[string]int64{}
 	a.cfg.Log.View(func(l *ledger.Ledger) {
 		known := map[string][]ledger.Layer{}
@@ -95,7 +96,8 @@ func (a *API) usedImages(images map[string]*listedImage, users map[string]int64)
 			}
 		}
 	})
-	for _, i := range slices.SortedFunc(maps.Values(images), func(x, y *listedImage) int { return strings.Compare(x.id, y.id) }) {
+	list := slices.SortedFunc(maps.Values(images), func(x, y *listedImage) int { return strings.Compare(x.id, y.id) })
+	for _, i := range a.ownImages(c, list) {
 		if len(i.tags) > 0 || string(i.row["RepoTags"]) != noTags {
 			i.row["RepoTags"] = raw(i.tags)
 		}

@@ -63,6 +63,7 @@ func (a *API) listCards(w http.ResponseWriter, c *call) {
 	for _, one := range a.hosts.each(c.Context(), pathGPUs, nil) {
 		rows = append(rows, a.hostCards(one)...)
 	}
+	a.ownCards(c, rows)
 	reply(w, http.StatusOK, rows)
 }
 

@@ -98,7 +98,7 @@ func (a *API) located(w http.ResponseWriter, c *call, ref string) (ledger.Target
 	c.seen.on(t.Name)
 	switch {
 	case refusal != nil:
-		failWith(w, cannotKill(c, ref, refusal))
+		failWith(w, cannotKill(c, ref, a.explain(refusal, ref)))
 		return t, false
 	case t.Node != a.cfg.Self && !a.cfg.Alive(t.Node):
 		a.unreachable(w, t.Name, t.Node)
@@ -159,6 +159,10 @@ func (a *API) holder(w http.ResponseWriter, c *call) {
 
 // start starts or restarts a container, but not beside the one whose place it takes over.
 func (a *API) start(w http.ResponseWriter, c *call) {
+	if err := a.admitStart(w, c); err != nil {
+		failWith(w, err)
+		return
+	}
 	t, ok := a.located(w, c, c.ref)
 	if !ok {
 		return
@@ -167,7 +171,7 @@ func (a *API) start(w http.ResponseWriter, c *call) {
 		fail(w, http.StatusConflict, "container %s is to take over what container %s holds on host %s: remove that first", t.Name, old.Name, a.hosts.name(t.Node))
 		return
 	}
-	a.send(w, c, t.Node, t.Container)
+	a.send(w, c.withBody(nil), t.Node, t.Container)
 }
 
 // replacedBy returns what the container is to replace. Only the newest state may say
@@ -317,6 +321,9 @@ func (a *API) createExec(w http.ResponseWriter, c *call) {
 		return
 	}
 	fields, err := receive(w, c.Request, execShape())
+	if err == nil {
+		err = a.admits(c, execRules(), fields)
+	}
 	if err != nil {
 		failWith(w, err)
 		return

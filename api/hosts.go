@@ -115,6 +115,21 @@ func (h *hosts) there(ctx context.Context, id string) error {
 	return err
 }
 
+// askAll finds out which nodes do not answer now, of those that are thought to.
+func (h *hosts) askAll(ctx context.Context) {
+	var asking sync.WaitGroup
+	for _, one := range h.all() {
+		if one.id != h.api.cfg.Self && h.answers(one.id) {
+			asking.Go(func() {
+				if _, err := h.get(ctx, one.id, pathHere, nil); err != nil && ctx.Err() == nil {
+					h.unreached(one.id)
+				}
+			})
+		}
+	}
+	asking.Wait()
+}
+
 // Reachable says whether the node could be connected to when it was last tried:
 // gossip needs seconds to notice that it cannot.
 func (a *API) Reachable(id string) bool {

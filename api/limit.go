@@ -13,6 +13,9 @@ func (a *API) update(w http.ResponseWriter, c *call) {
 	if err == nil && fields == nil {
 		err = invalid("read the request: it is no JSON object")
 	}
+	if err == nil {
+		err = a.admitUpdate(c, fields)
+	}
 	if err != nil {
 		failWith(w, err)
 		return

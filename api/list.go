@@ -27,12 +27,14 @@ type extra struct {
 	Ports             []string
 	GPUs              []grantedCard `json:",omitempty"`
 	Unreachable       bool
+	Lost              bool `json:",omitempty"` // with its host, which was removed
 }
 
 // containerRow is one container of the list, as JSON.
 type containerRow struct {
 	data    []byte
 	id      string
+	owner   string
 	created int64 // second
 	stamp   int64 // nanosecond of the placement, which orders those of one second
 }
@@ -60,12 +62,13 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 		return
 	}
 	limit, _ := strconv.Atoi(query.Get("limit")) // no number is no limit, as to engines
-	if len(ages) > 0 {
+	if len(ages) > 0 || a.onlyOwn(c) {
 		query.Del("limit")
 		query.Set("all", strconv.FormatBool(limit > 0 || yes(query.Get("all"))))
 	}
 	query.Set("filters", f.String())
 	var rows []containerRow
+	sees := a.sight(c)
 	for _, one := range a.hosts.each(c.Context(), c.to(""), query) {
 		if len(nodes) > 0 && !slices.Contains(nodes, one.name) {
 			continue
@@ -75,7 +78,11 @@ func (a *API) listContainers(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
+		list = slices.DeleteFunc(list, func(r containerRow) bool { return !sees(r.owner) })
 		rows = append(rows, a.ofAges(c.Context(), one.id, list, ages)...)
+	}
+	if len(ages) == 0 && (limit > 0 || yes(query.Get("all"))) {
+		rows = append(rows, a.lostRows(nodes, f, sees)...)
 	}
 	slices.SortStableFunc(rows, newestFirst)
 	if limit > 0 {
@@ -203,7 +210,7 @@ func present(r []byte, on host, known *holdings, held map[string]*sched.Grant) c
 	} else {
 		x.Ports = listedPorts(ports)
 	}
-	x.Node = on.name
+	x.Node, done.owner = on.name, x.Owner
 	out.add([]byte(`"Labels":`), labelled(labels, on.name))
 	out.add([]byte(`"Ddocker":`), raw(x))
 	out.WriteByte('}')
@@ -245,12 +252,7 @@ func absentRows(on host, known *holdings, f filters) []containerRow {
 			return
 		}
 		x.Node, x.Unreachable = on.name, true
-		rows = append(rows, containerRow{id: id, created: created, data: raw(row{
-			"Id": raw(id), "Names": raw([]string{"/" + name}), "Image": raw(image), "ImageID": raw(""), "Command": raw(""),
-			"Created": raw(created), "Ports": raw([]string{}), "Labels": raw(map[string]string{labelNode: on.name}),
-			"State": raw("unreachable"), "Status": raw("Host down"), "HostConfig": raw(map[string]string{}),
-			"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
-		})})
+		rows = append(rows, containerRow{id: id, created: created, owner: x.Owner, data: raw(bareRow(id, name, image, created, x))})
 	}
 	for _, id := range slices.Sorted(maps.Keys(known.placed)) {
 		p := known.placed[id]
@@ -261,6 +263,16 @@ func absentRows(on host, known *holdings, f filters) []containerRow {
 		add(o.ID, o.Name, o.Image, o.Created.Unix(), known.outsider(&o.Grant))
 	}
 	return rows
+}
+
+// bareRow is a container of which no engine tells.
+func bareRow(id, name, image string, created int64, x extra) row {
+	return row{
+		"Id": raw(id), "Names": raw([]string{"/" + name}), "Image": raw(image), "ImageID": raw(""), "Command": raw(""),
+		"Created": raw(created), "Ports": raw([]string{}), "Labels": raw(map[string]string{labelNode: x.Node}),
+		"State": raw("unreachable"), "Status": raw("Host down"), "HostConfig": raw(map[string]string{}),
+		"NetworkSettings": raw(map[string]any{"Networks": map[string]any{}}), "Mounts": raw([]string{}), "Ddocker": raw(x),
+	}
 }
 
 func raw(v any) json.RawMessage {

@@ -48,6 +48,7 @@ func (a *API) listImages(w http.ResponseWriter, c *call) {
 		failWith(w, err)
 		return
 	}
+	images = a.ownImages(c, images)
 	rows := make([]row, len(images))
 	for n, i := range images {
 		if len(i.tags) > 0 || string(i.row["RepoTags"]) != noTags {

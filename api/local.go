@@ -43,21 +43,22 @@ const maxBody = 4 << 20
 // cluster's API, of this node or of another, and have passed its table there:
 // whoever holds a node's certificate is trusted with that.
 type Local struct {
-	self, socket string
-	node         Node
-	furnishOne   func(ctx context.Context, network string) error
-	images       Images
-	update       func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
-	ledger       Log
-	engine       http.RoundTripper
-	engineImage  func(ctx context.Context, id string) string
-	clusterImage func(ctx context.Context, id string) string
-	proxy        *httputil.ReverseProxy
-	buffers      *buffers // of this node's proxies
-	ranges       func(ctx context.Context) (oldest, newest string, err error)
-	audit        *audit.Log
-	smi          func(ctx context.Context, args []string) (string, error)
-	gpus         func() gpu.State
+	self, name, socket string
+	looking            chan struct{} // one for each look at the host's disks
+	node               Node
+	furnishOne         func(ctx context.Context, network string) error
+	images             Images
+	update             func(ctx context.Context, container, version string, body []byte) (status int, reply []byte, err error)
+	ledger             Log
+	engine             http.RoundTripper
+	engineImage        func(ctx context.Context, id string) string
+	clusterImage       func(ctx context.Context, id string) string
+	proxy              *httputil.ReverseProxy
+	buffers            *buffers // of this node's proxies
+	ranges             func(ctx context.Context) (oldest, newest string, err error)
+	audit              *audit.Log
+	smi                func(ctx context.Context, args []string) (string, error)
+	gpus               func() gpu.State
 }
 
 func newLocal(cfg Config) *Local {
@@ -65,6 +66,8 @@ func newLocal(cfg Config) *Local {
 	return &Local{
 		buffers:      lent,
 		self:         cfg.Self,
+		name:         cfg.Name,
+		looking:      make(chan struct{}, maxLooking),
 		socket:       cfg.Socket,
 		node:         cfg.Node,
 		furnishOne:   cfg.Furnish,
@@ -182,6 +185,12 @@ func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path strin
 	if version != "" {
 		out.URL.Path = "/v" + version + out.URL.Path
 	}
+	if start := startPath.FindStringSubmatch(path); start != nil && r.Method == http.MethodPost {
+		if err := l.admitStart(r.Context(), start[1]); err != nil {
+			failWith(w, err)
+			return
+		}
+	}
 	id, removal := strings.CutPrefix(path, "/containers/")
 	if removal = removal && r.Method == http.MethodDelete; removal {
 		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.node.Removed(r.Context(), id) }}
@@ -229,7 +238,10 @@ func (l *Local) create(w http.ResponseWriter, r *http.Request, version string) {
 		fail(w, http.StatusBadRequest, "read the request: %s", err)
 		return
 	}
-	if body, err = l.ownSocket(body); err != nil {
+	if body, err = l.ownSocket(body); err == nil {
+		err = l.admitPlaced(r.Context(), query.Get(queryPlacement), index, body)
+	}
+	if err != nil {
 		failWith(w, err)
 		return
 	}

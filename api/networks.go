@@ -18,8 +18,11 @@ import (
 
 // createNetwork takes the name in the ledger and has a network made.
 func (a *API) createNetwork(w http.ResponseWriter, c *call) {
-	body, err := receive(w, c.Request, shapeOf[network.CreateRequest, newer.CreateRequest]())
+	body, err := receive(w, c.Request, networkShape())
 	var name string
+	if err == nil {
+		err = a.admits(c, networkRules(), body)
+	}
 	if err == nil {
 		name, err = text(body, "Name")
 	}
@@ -74,7 +77,12 @@ func (a *API) listNetworks(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
-		rows = append(rows, list...)
+		for _, r := range list {
+			if a.seesObject(c, ledger.Network, r) {
+				a.onNetwork(c, r)
+				rows = append(rows, r)
+			}
+		}
 	}
 	reply(w, http.StatusOK, rows)
 }
@@ -170,13 +178,17 @@ func (a *API) inspectNetwork(w http.ResponseWriter, c *call) {
 		return
 	}
 	var r row
-	if f.obj == nil || answer.status != http.StatusOK || json.Unmarshal(answer.body.Bytes(), &r) != nil {
+	if f.obj == nil && !a.onlyOwn(c) || answer.status != http.StatusOK || json.Unmarshal(answer.body.Bytes(), &r) != nil {
 		answer.writeTo(w)
 		return
 	}
-	if f.id != f.obj.ID || len(f.obj.On) > 1 {
+	beside := f.obj != nil && (f.id != f.obj.ID || len(f.obj.On) > 1)
+	if beside {
 		r["Id"] = raw(f.obj.ID)
 		a.addContainers(c, f, r)
+	}
+	if beside || a.onlyOwn(c) {
+		a.onNetwork(c, r)
 		answer.body.Reset()
 		answer.body.Write(raw(r))
 	}
@@ -214,6 +226,9 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attach
 		return t, false
 	}
 	ref, err := text(t.body, "Container")
+	if err == nil {
+		err = a.admitAttachment(c, t.body)
+	}
 	if err != nil {
 		failWith(w, err)
 		return t, false
@@ -238,7 +253,7 @@ func (a *API) readAttachment(w http.ResponseWriter, c *call, as shape) (t attach
 
 // connect puts a container on a network, on the container's host.
 func (a *API) connect(w http.ResponseWriter, c *call) {
-	t, ok := a.readAttachment(w, c, shapeOf[network.ConnectOptions, newer.ConnectRequest]())
+	t, ok := a.readAttachment(w, c, connectShape())
 	if !ok {
 		return
 	}

@@ -3,6 +3,8 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 
 	"ddocker/consensus/ledger"
 )
@@ -69,17 +71,25 @@ func (a *API) inspectNode(w http.ResponseWriter, c *call) {
 	if n == nil {
 		return
 	}
-	d := nodeDetail{Placements: []placementRow{}, Outsiders: []placementRow{}}
+	d := nodeDetail{Outsiders: []placementRow{}}
 	roles := a.roles()
 	a.cfg.Log.View(func(l *ledger.Ledger) {
 		d.nodeRow = a.nodeRow(l, n, roles)
-		for _, p := range l.Placed(n.Node) {
-			d.Placements = append(d.Placements, placementRow{p.Name, p.Container, p.Owner, typeWords(&p.Grant, p.Request.GPUs)})
-		}
+		d.Placements = placementRows(l, n)
 		for i := range n.Observed.Containers {
 			o := &n.Observed.Containers[i]
 			d.Outsiders = append(d.Outsiders, placementRow{Name: o.Name, ID: o.ID, Type: typeWords(&o.Grant, nil)})
 		}
 	})
 	reply(w, http.StatusOK, d)
+}
+
+// placementRows tells what the node's placements hold, by name.
+func placementRows(l *ledger.Ledger, n *ledger.Node) []placementRow {
+	rows := []placementRow{}
+	for _, p := range l.Placed(n.Node) {
+		rows = append(rows, placementRow{p.Name, p.Container, p.Owner, typeWords(&p.Grant, p.Request.GPUs)})
+	}
+	slices.SortFunc(rows, func(a, b placementRow) int { return strings.Compare(a.Name, b.Name) })
+	return rows
 }

@@ -41,7 +41,11 @@ func (a *API) meant(c *call, what right) ([]thing, error) {
 func (a *API) containerMeant(c *call, ref string) (thing, error) {
 	unknown := &ledger.Refusal{Code: ledger.Unknown, Message: "No such container: " + ref}
 	t, refusal := a.resolve(c.Context(), ref)
+	lost := a.lostNamed(ref)
 	switch {
+	case refusal != nil && refusal.Code == ledger.Unknown && lost != nil && (c.row.method == del || a.seesOf(c, lost.Placement.Owner)):
+		// The verb says what became of it, or forgets it.
+		return thing{name: "container " + lost.Placement.Name, owners: []string{lost.Placement.Owner}, unknown: unknown}, nil
 	case refusal != nil && refusal.Code == ledger.Invalid && a.onlyOwn(c):
 		return thing{}, unknown // what it is the begin of is not for everybody
 	case refusal != nil:

@@ -74,7 +74,7 @@ func containerRoutes() []route {
 		{post, "/containers/{}/exec", ownContainer, (*API).createExec},
 		{post, "/containers/{}/rename", ownContainer, (*API).rename},
 		{post, "/containers/{}/update", ownContainer, (*API).update},
-		{del, "/containers/{}", ownContainer, (*API).holder},
+		{del, "/containers/{}", ownContainer, (*API).removeContainer},
 		{post, pathCommit, ownContainer, (*API).commit},
 
 		{post, pathExecStart, ownSession, (*API).startExec},
@@ -85,7 +85,7 @@ func containerRoutes() []route {
 
 func imageRoutes() []route {
 	return []route{
-		{post, "/build", open, (*API).build},
+		{post, pathBuild, open, (*API).build},
 		{post, "/build/cancel", open, (*API).here},
 		{post, "/build/prune", admins, (*API).pruneBuilds},
 		{post, "/session", open, (*API).session},
@@ -133,6 +133,9 @@ func clusterRoutes() []route {
 		{post, "/ddocker/nodes/{}/drain", admins, (*API).drainNode},
 		{post, "/ddocker/nodes/{}/activate", admins, (*API).activateNode},
 		{post, "/ddocker/nodes/{}/labels", admins, (*API).labelNode},
+		{del, "/ddocker/nodes/{}", admins, (*API).removeNode},
+		{get, "/ddocker/leave", admins, (*API).inspectLeave},
+		{post, "/ddocker/leave", admins, (*API).leave},
 		{post, "/ddocker/images/{}/replicate", ownImage, (*API).replicate},
 		{get, "/ddocker/settings", open, (*API).showSettings},
 		{post, "/ddocker/settings", admins, (*API).applySettings},
@@ -141,9 +144,19 @@ func clusterRoutes() []route {
 		{del, "/ddocker/tokens/{}", admins, (*API).revokeToken},
 		{get, "/ddocker/ca", open, (*API).listKeys},
 		{post, "/ddocker/ca/rotate", admins, (*API).rotateKey},
+		{get, "/ddocker/users", open, (*API).listUsers},
+		{post, "/ddocker/users", admins, (*API).addUser},
+		{del, "/ddocker/users/{}", admins, (*API).removeUser},
+		{post, "/ddocker/users/{}/role", admins, (*API).changeUser},
+		{post, "/ddocker/users/{}/keys", admins, (*API).addKey},
 		{get, "/ddocker/raft", open, (*API).raftStatus},
 		{post, "/ddocker/raft/transfer-leader", admins, (*API).transferLeader},
 		{post, "/ddocker/raft/snapshot", admins, (*API).snapshot},
+		{get, "/ddocker/raft/snapshot", admins, (*API).saveSnapshot},
+		{put, "/ddocker/raft/snapshot", admins, (*API).restoreSnapshot},
+		{post, "/ddocker/raft/promote/{}", admins, (*API).promoteServer},
+		{post, "/ddocker/raft/demote/{}", admins, (*API).demoteServer},
+		{post, "/ddocker/raft/automatic/{}", admins, (*API).autoServer},
 		{get, "/ddocker/audit", lists, (*API).showAudit},
 		{get, "/ddocker/gpus", lists, (*API).listCards},
 		{get, "/ddocker/nvidia-smi", open, (*API).smi},
@@ -169,6 +182,7 @@ func splitVersion(path string) (version, rest string) {
 }
 
 var (
+	keyHash   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	versioned = regexp.MustCompile(`^/v([0-9]{1,3}\.[0-9]{1,3})(/.*)$`)
 	// reference covers names and IDs of containers ("node/name" too), exec
 	// sessions and images ("registry:5000/name@sha256:…"). Elements never begin

@@ -5,9 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-
-	"github.com/docker/docker/api/types/volume"
-	newer "github.com/moby/moby/api/types/volume"
+	"slices"
 
 	"ddocker/consensus/ledger"
 )
@@ -15,8 +13,11 @@ import (
 // createVolume takes the name in the ledger and has a volume made. One that exists is
 // shown, as docker does.
 func (a *API) createVolume(w http.ResponseWriter, c *call) {
-	body, err := receive(w, c.Request, shapeOf[volume.CreateOptions, newer.CreateRequest]())
+	body, err := receive(w, c.Request, volumeShape())
 	var name string
+	if err == nil {
+		err = a.admits(c, volumeRules(), body)
+	}
 	if err == nil {
 		name, err = text(body, "Name")
 	}
@@ -75,6 +76,7 @@ func (a *API) listVolumes(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
+		list = slices.DeleteFunc(list, func(r row) bool { return !a.seesObject(c, ledger.Volume, r) })
 		rows, warnings = append(rows, list...), append(warnings, told...)
 	}
 	reply(w, http.StatusOK, map[string]any{"Volumes": rows, "Warnings": warnings})

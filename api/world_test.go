@@ -74,6 +74,10 @@ func inWorldOf(t *testing.T, n int, speaks map[string][2]string, play func(w *wo
 		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{Configure: &alone}); err != nil {
 			t.Fatal(err)
 		}
+		// The tests' caller may do everything, also by what hosts know of it.
+		if _, _, err := w.log.Replica().Propose(t.Context(), ledger.Command{AddUser: &ledger.AddUser{Name: "alice", Role: ledger.Admin}}); err != nil {
+			t.Fatal(err)
+		}
 		for i := range n {
 			w.add(fmt.Sprintf("n%d", i+1))
 		}
@@ -114,12 +118,14 @@ func (w *world) add(name string) {
 			Network: w.net.Boot(fmt.Sprintf("10.0.0.%d", len(w.hosts)+1)), Logger: slog.New(slog.DiscardHandler),
 			Address: func(string) (string, bool) { return "", false },
 		}),
-		Peers: gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
+		Started: func(ctx context.Context, container string) { h.api.Started(ctx, container) },
+		Peers:   gossiped{w}, Machine: h.machine, Tell: func(gossip.Load) {}, Logger: slog.New(slog.DiscardHandler),
 	})
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
 		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) (Caller, error) { return Caller{Name: "alice", Role: ledger.Admin}, nil },
+		CA:    func() []byte { return []byte("the CA") },
 		Token: func() (text, hash string, err error) { return "the token", "its hash", nil },
 		RotateKey: func(ctx context.Context, kind ledger.Secret, by string) error {
 			r, _, err := h.replica.Propose(ctx, ledger.Command{Rotate: &ledger.Rotate{Kind: kind, ID: "r1", Data: "d", By: by}})

@@ -9,7 +9,7 @@ import (
 )
 
 // Env is everything that a command line takes from its surroundings. All
-// fields but Extra are required.
+// fields but Extra and Offline are required.
 type Env struct {
 	// Args are the arguments after the program's name.
 	Args []string
@@ -29,6 +29,9 @@ type Env struct {
 	Template string
 	// Extra are further top-level commands, such as the agent.
 	Extra []*cobra.Command
+	// Offline are further commands of a group, by the words that lead to it: those that
+	// work on this machine's files without an agent.
+	Offline map[string][]*cobra.Command
 }
 
 // app is what the commands of one invocation share.
@@ -82,8 +85,13 @@ func newRoot(a *app) *cobra.Command {
 	)
 	addGroup(root, containerTitle, newStats(a))
 	addGroup(root, imageTitle, newTag(a))
-	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newToken(a), newAudit(a), newConfig(a), newRaft(a), newContext(a))
+	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newLeave(a), newToken(a), newUser(a), newAudit(a), newConfig(a), newRaft(a), newContext(a))
 	root.AddCommand(a.Extra...)
+	for group, commands := range a.Offline {
+		if c, _, err := root.Find(strings.Fields(group)); err == nil {
+			c.AddCommand(commands...)
+		}
+	}
 	if c, _, _ := root.Find(a.Args); c == root || c.Name() == "man" {
 		a.addDocker(root) // which takes some milliseconds that the seed's commands need not wait
 	}

@@ -132,6 +132,8 @@ func running(c containerSummary) string {
 	switch {
 	case c.Ddocker.Unreachable:
 		return "unreachable"
+	case c.Ddocker.Lost:
+		return "lost"
 	case c.State == container.StateRunning:
 		return "True"
 	}

@@ -17,7 +17,7 @@ func newNode(a *app) *cobra.Command {
 	return newGroup("node", "Look at hosts, and steer what is placed on them", ls, newNodeInspect(a),
 		a.nodeVerb("drain", "Have hosts take no new containers; those that they have keep running"),
 		a.nodeVerb("activate", "Have drained hosts take containers again"),
-		newNodeLabel(a))
+		newNodeLabel(a), newNodeRm(a))
 }
 
 // nodeVerb is a command that does one thing with each of some hosts.

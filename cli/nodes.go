@@ -14,7 +14,7 @@ import (
 type node struct {
 	ID, Name, Address   string
 	State               string // alive or down
-	Role                string // leader, voter or nonvoter
+	Role                string // leader, voter, nonvoter or reader
 	Version, Engine     string
 	Cores, FreeMilliCPU int
 	Memory, FreeMemory  int64 // bytes

@@ -23,6 +23,7 @@ type containerSummary struct {
 		Owner       string
 		GPUs        []grantedCard
 		Unreachable bool
+		Lost        bool
 	}
 }
 
@@ -48,7 +49,7 @@ func newPs(a *app) *cobra.Command {
 		Short: "List containers",
 		Long: "List the containers of all hosts.\n\n" +
 			"RUNNING says True, False, or unreachable for a container whose host does not\n" +
-			"answer. Where a host has GPUs, USER says whose a container is, GPU which cards of\n" +
+			"answer, or lost for one whose host was removed. Where a host has GPUs, USER says whose a container is, GPU which cards of\n" +
 			"its host it was granted, and UTIL how busy each of them is. A template for --format\n" +
 			"knows docker's fields, and .Host .Type .Running .Owner .Created .User .GPU .GPUs\n" +
 			".Util besides; .GPUs are UUIDs.",

@@ -63,13 +63,9 @@ func newRaft(a *app) *cobra.Command {
 				return a.raftDo(c.Context(), "transfer-leader", query)
 			},
 		},
-		&cobra.Command{
-			Use:               "snapshot",
-			Short:             "Write a snapshot of the ledger and shorten the log",
-			Args:              arguments(0, 0),
-			ValidArgsFunction: cobra.NoFileCompletions,
-			RunE:              func(c *cobra.Command, _ []string) error { return a.raftDo(c.Context(), "snapshot", nil) },
-		},
+		newVote(a, "promote", "always", "Have a host vote on the log before others", "it takes the vote of a host that need not have one, once it has caught up"),
+		newVote(a, "demote", "never", "Have a host never vote on the log", "another takes its vote first, where there is one"),
+		newSnapshot(a),
 	)
 }
 

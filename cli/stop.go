@@ -82,7 +82,8 @@ func (a *app) rm(ctx context.Context, o *rmOptions, names []string) error {
 	}
 	return a.each(ctx, names, func(name string) error {
 		if !o.force {
-			if err := cluster.stop(ctx, name, nil); err != nil {
+			// What is not there may have been lost with its host: removing forgets it.
+			if err := cluster.stop(ctx, name, nil); err != nil && !errdefs.IsNotFound(err) {
 				return err
 			}
 		}

@@ -33,8 +33,9 @@ func isDamage(err error) bool {
 }
 
 // openBolt opens the log and reads all of it. Bolt panics, or reads beyond the
-// end of its mapping, where the file is damaged: both come back as errDamage.
-func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
+// end of its mapping, where the file is damaged: both come back as errDamage. Entries up
+// to covered are in a snapshot.
+func openBolt(path string, covered uint64) (store *raftboltdb.BoltStore, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -50,7 +51,7 @@ func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := readAll(store); err != nil {
+	if err := readAll(store, covered); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
@@ -131,8 +132,9 @@ func boltOptions() *bbolt.Options {
 	return &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 }
 
-// readAll reads every entry of a log, at most some ten thousand.
-func readAll(store raft.LogStore) error {
+// readAll reads every entry of a log, at most some ten thousand. Where raft restored a
+// snapshot the log has a gap, which ends where the newest snapshot does, at covered.
+func readAll(store raft.LogStore, covered uint64) error {
 	first, err := store.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errDamage, err)
@@ -143,7 +145,12 @@ func readAll(store raft.LogStore) error {
 	}
 	for index := first; index != 0 && index <= last; index++ {
 		var entry raft.Log
-		if err := store.GetLog(index, &entry); err != nil {
+		err := store.GetLog(index, &entry)
+		if errors.Is(err, raft.ErrLogNotFound) && index <= covered {
+			index = covered
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("%w: entry %d of %d to %d: %w", errDamage, index, first, last, err)
 		}
 		if entry.Index != index {

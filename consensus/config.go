@@ -18,6 +18,7 @@ const (
 	stopTimeout     = time.Second             // raft's goroutines ending
 	changeTimeout   = 5 * time.Second         // a change of raft's configuration
 	stallTimeout    = 10 * time.Second        // a leader that commits nothing gives up
+	silence         = 500 * time.Millisecond  // of a leader: after that, and up to twice as long, the others elect
 	commitTimeout   = 250 * time.Millisecond  // followers of an idle log hear of its end so often: see nudge
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -30,6 +31,10 @@ type Consensus struct {
 	commits progress
 	round   round
 	nudge   *nudge // set before raft
+	speaks  int    // the newest version of entries that this node reads
+	told    told
+	parcel  parcel
+	kept    kept
 }
 
 // Open starts nothing. The stores are held until Run has ended.
@@ -39,16 +44,22 @@ func Open(cfg Config) (*Consensus, error) {
 	}
 	c := &Consensus{
 		cfg: cfg, log: cfg.Logger, raftLog: newRaftLogger(cfg.Logger),
-		fsm:     &fsm{book: ledger.New()},
+		fsm:     newFSM(cfg.Stores),
 		streams: newStreams(cfg),
 		stores:  cfg.Stores,
 		stopped: make(chan struct{}),
+		speaks:  ledger.Version,
 	}
+	c.recall()
+	c.fsm.learnConf(c.stores.lastConf())
 	return c, nil
 }
 
 // Fresh reports whether the stores have never belonged to a cluster.
 func (c *Consensus) Fresh() bool {
+	if c.Applied() > 0 {
+		return false
+	}
 	used, err := raft.HasExistingState(c.stores.log, c.stores.stable, c.stores.snapshots)
 	return err == nil && !used
 }
@@ -78,6 +89,7 @@ func (c *Consensus) raftConfig() *raft.Config {
 	conf.NoLegacyTelemetry = true
 	conf.ShutdownOnRemove = false // whoever runs the node decides
 	conf.CommitTimeout = commitTimeout
+	conf.HeartbeatTimeout, conf.ElectionTimeout = silence, silence
 	conf.SnapshotThreshold = snapshotEntries
 	return conf
 }
@@ -96,13 +108,21 @@ func (c *Consensus) Changed() <-chan struct{} { return c.fsm.changed.next() }
 // Wait returns when this replica has applied the command at index, one that
 // Propose returned. It waits as long as ctx lets it.
 func (c *Consensus) Wait(ctx context.Context, index uint64) error {
+	var late <-chan time.Time
 	for {
 		changed := c.Changed()
 		if c.Applied() >= index {
 			return nil
 		}
+		if late == nil {
+			t := time.NewTimer(lateAfter)
+			defer t.Stop()
+			late = t.C
+		}
 		select {
 		case <-changed:
+		case <-late:
+			go c.hurry(ctx)
 		case <-c.stopped:
 			return ErrStopped
 		case <-ctx.Done():

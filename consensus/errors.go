@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/hashicorp/raft"
-
 	"ddocker/consensus/ledger"
 )
 
@@ -63,12 +61,8 @@ func (c *Consensus) noLeader(last error, maybe bool) error {
 	for _, m := range c.cfg.Members() {
 		up[m.ID], name[m.ID] = m.Alive || m.ID == c.cfg.ID, m.label()
 	}
-	for _, s := range c.servers() {
-		if s.Suffrage != raft.Voter {
-			continue
-		}
+	for _, id := range c.outlook().voters() {
 		e.Voters++
-		id := string(s.ID)
 		if up[id] {
 			continue
 		}

@@ -19,18 +19,29 @@ const (
 	maxLag        = 64                     // commands a node may be behind and count as up to date
 )
 
+// zoneLabel is the label of a node that says which others fail together with it.
+const zoneLabel = "zone"
+
+// feedsSince is the version of entries from which on ddocker can be fed.
+const feedsSince = 5
+
 // registry is what a leader remembers of its peers between two looks.
-type registry map[string]peer
+type registry struct {
+	peers    map[string]peer
+	examined time.Time // when non-voters were last asked whether they are up to date
+}
+
+func newRegistry() *registry { return &registry{peers: map[string]peer{}} }
 
 // appoint carries out, on the leader, whatever plan finds due.
 func (c *Consensus) appoint(ctx context.Context) {
 	tick := time.NewTicker(appointEvery)
 	defer tick.Stop()
-	known := registry{}
+	known := newRegistry()
 	for ctx.Err() == nil {
 		elected, changed := c.elected.next(), c.Changed()
 		if !c.IsLeader() {
-			known, changed = registry{}, nil
+			known, changed = newRegistry(), nil
 		} else if err := c.appointAll(ctx, known); err != nil {
 			c.log.Debug("servers not changed", "error", err)
 		}
@@ -45,7 +56,7 @@ func (c *Consensus) appoint(ctx context.Context) {
 }
 
 // appointAll makes one change after another until none is due.
-func (c *Consensus) appointAll(ctx context.Context, known registry) error {
+func (c *Consensus) appointAll(ctx context.Context, known *registry) error {
 	for {
 		if _, err := c.lead(ctx); err != nil {
 			return err // a ledger that lacks entries would look as if nodes had left
@@ -59,7 +70,7 @@ func (c *Consensus) appointAll(ctx context.Context, known registry) error {
 		if !ok {
 			return nil
 		}
-		if err := c.make(ctx, next, conf.Index()); err != nil {
+		if err := c.make(ctx, next); err != nil {
 			return fmt.Errorf("%s server %s: %w", next.Kind, next.ID, err)
 		}
 		c.log.Info("raft server changed", "change", string(next.Kind), "node", next.ID)
@@ -67,9 +78,14 @@ func (c *Consensus) appointAll(ctx context.Context, known registry) error {
 }
 
 // scene looks at everything that plan needs and brings known up to date.
-func (c *Consensus) scene(ctx context.Context, conf raft.Configuration, known registry) scene {
-	s := scene{Now: time.Now(), Self: c.cfg.ID, Servers: map[string]bool{}, Peers: known}
-	c.View(func(l *ledger.Ledger) { s.Nodes = l.NodeIDs() })
+func (c *Consensus) scene(ctx context.Context, conf raft.Configuration, known *registry) scene {
+	s := scene{Now: time.Now(), Self: c.cfg.ID, Servers: map[string]bool{}, Traits: map[string]trait{}, Peers: known.peers}
+	c.View(func(l *ledger.Ledger) {
+		s.Nodes = l.NodeIDs()
+		for _, n := range l.Nodes() {
+			s.Traits[n.Node] = trait{Zone: n.Labels[zoneLabel], Want: n.Vote, Bound: n.Speaks < feedsSince}
+		}
+	})
 	for _, srv := range conf.Servers {
 		s.Servers[string(srv.ID)] = srv.Suffrage == raft.Voter
 	}
@@ -81,15 +97,16 @@ func (c *Consensus) scene(ctx context.Context, conf raft.Configuration, known re
 		_, reachable := c.cfg.Resolve(id)
 		known.see(id, alive[id], reachable, s.Now)
 	}
-	if s.missing() > 0 {
+	if s.Now.Sub(known.examined) >= appointEvery/2 {
+		known.examined = s.Now
 		c.examine(ctx, s)
 	}
 	return s
 }
 
 // see notes how a node looks at now.
-func (k registry) see(id string, alive, reachable bool, now time.Time) {
-	p, met := k[id]
+func (k *registry) see(id string, alive, reachable bool, now time.Time) {
+	p, met := k.peers[id]
 	p.Reachable = reachable
 	if !met || p.Alive != alive {
 		p.Alive, p.Since = alive, now
@@ -97,7 +114,7 @@ func (k registry) see(id string, alive, reachable bool, now time.Time) {
 	if !alive {
 		p.FitSince = time.Time{}
 	}
-	k[id] = p
+	k.peers[id] = p
 }
 
 // examine asks the non-voters that have lived longest whether they are up to
@@ -128,26 +145,26 @@ func (c *Consensus) examine(ctx context.Context, s scene) {
 	}
 }
 
-// make carries out one change, unless the configuration is no longer the one at
-// index that it was planned for.
-func (c *Consensus) make(ctx context.Context, next change, index uint64) error {
+// make carries out one change. Only the leader makes any, and one after another, so the
+// configuration is still the one that it was planned for.
+func (c *Consensus) make(ctx context.Context, next change) error {
 	r, id := c.raft.Load(), raft.ServerID(next.ID)
 	addr, err := c.serverAddr(id)
-	if err != nil && (next.Kind == changeAdd || next.Kind == changePromote) {
+	if err != nil && next.Kind != changeDemote && next.Kind != changeRemove {
 		return err
 	}
 	return await(ctx, changeTimeout, func() raft.Future {
 		switch next.Kind {
 		case changeAdd:
-			return r.AddNonvoter(id, addr, index, changeTimeout)
+			return r.AddNonvoter(id, addr, 0, changeTimeout)
 		case changePromote:
-			return r.AddVoter(id, addr, index, changeTimeout)
+			return r.AddVoter(id, addr, 0, changeTimeout)
 		case changeDemote:
-			return r.DemoteVoter(id, index, changeTimeout)
+			return r.DemoteVoter(id, 0, changeTimeout)
 		case changeRemove:
-			return r.RemoveServer(id, index, changeTimeout)
+			return r.RemoveServer(id, 0, changeTimeout)
 		}
-		return r.LeadershipTransfer()
+		return r.LeadershipTransferToServer(id, addr)
 	})
 }
 

@@ -3,6 +3,8 @@ package consensus
 import (
 	"slices"
 	"time"
+
+	"ddocker/consensus/ledger"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 	changePromote changeKind = "promote" // let it vote
 	changeDemote  changeKind = "demote"  // take its vote
 	changeRemove  changeKind = "remove"  // forget it
-	changeYield   changeKind = "yield"   // hand leadership over, so that the next leader can remove this one
+	changeYield   changeKind = "yield"   // hand leadership over to it, so that it can remove this one
 )
 
 // change is one step of raft's configuration.
@@ -36,25 +38,34 @@ type peer struct {
 	FitSince  time.Time // alive and up to date since; zero: it is not
 }
 
+// trait is what the ledger says of a node that matters to its place among the servers.
+type trait struct {
+	Zone  string          // nodes of one zone fail together
+	Want  ledger.Suffrage // what an administrator wants
+	Bound bool            // its ddocker knows no other way to the ledger than the log
+}
+
 // scene is everything that a plan depends on.
 type scene struct {
 	Now     time.Time
 	Self    string          // the leader
 	Servers map[string]bool // raft's servers: whether each votes
 	Nodes   []string        // the ledger's nodes
+	Traits  map[string]trait
 	Peers   map[string]peer
 }
 
 // plan returns the next step towards the servers that the cluster should have,
-// false when none is due. Every node of the ledger follows the log, and votersFor
-// of them vote. A dead voter's substitute is promoted before it is demoted, and
-// no step leaves voters of whom fewer than a quorum live.
+// false when none is due. Of the ledger's nodes votersFor vote and two more follow the
+// log, so that a substitute can vote at once; the others are fed. A dead voter's
+// substitute is promoted before it is demoted, and no step leaves voters of whom fewer
+// than a quorum live.
 func plan(s scene) (change, bool) {
 	if len(s.Nodes) == 0 {
 		return change{}, false // the founder has not registered yet
 	}
-	for _, step := range []func(scene) (change, bool){addMissing, removeGone, promoteBest, yieldIfGone, demoteSurplus} {
-		if c, ok := step(s); ok {
+	for _, step := range []func(scene, choice) (change, bool){addMissing, removeGone, promoteBest, demoteSurplus, yieldIfUnwanted, removeSurplus} {
+		if c, ok := step(s, s.choose()); ok {
 			return c, true
 		}
 	}
@@ -72,10 +83,10 @@ func votersFor(n int) int {
 	return 5
 }
 
-// addMissing lets nodes follow that raft does not know.
-func addMissing(s scene) (change, bool) {
+// addMissing lets nodes follow that are to, and that raft does not know.
+func addMissing(s scene, want choice) (change, bool) {
 	for _, id := range s.Nodes {
-		if _, known := s.Servers[id]; !known && s.Peers[id].Reachable {
+		if _, known := s.Servers[id]; !known && s.Peers[id].Reachable && (want.server(id) || s.Traits[id].Bound) {
 			return change{changeAdd, id}, true
 		}
 	}
@@ -83,7 +94,7 @@ func addMissing(s scene) (change, bool) {
 }
 
 // removeGone forgets non-voters that have left the ledger.
-func removeGone(s scene) (change, bool) {
+func removeGone(s scene, _ choice) (change, bool) {
 	for _, id := range s.servers() {
 		if !s.Servers[id] && !s.registered(id) {
 			return change{changeRemove, id}, true
@@ -92,15 +103,16 @@ func removeGone(s scene) (change, bool) {
 	return change{}, false
 }
 
-// promoteBest gives a vote to the node that has been fit for it longest. An odd
+// promoteBest gives a vote to the chosen node that has been fit for it longest. An odd
 // number of sound voters waits for a second candidate where two are wanted,
 // because an even number survives no more losses than the odd one below it.
-func promoteBest(s scene) (change, bool) {
-	missing, candidates := s.missing(), s.candidates()
-	if missing <= 0 || len(candidates) == 0 {
+func promoteBest(s scene, want choice) (change, bool) {
+	voters := s.voters()
+	candidates := slices.DeleteFunc(s.candidates(), func(id string) bool { return !slices.Contains(want.voters, id) })
+	if len(candidates) == 0 {
 		return change{}, false
 	}
-	voters := s.voters()
+	missing := len(want.voters) - len(slices.DeleteFunc(slices.Clone(voters), s.unsound))
 	grows := !slices.ContainsFunc(voters, s.unsound)
 	if grows && missing > 1 && len(candidates) < 2 && len(voters)%2 == 1 {
 		return change{}, false
@@ -111,28 +123,52 @@ func promoteBest(s scene) (change, bool) {
 	return change{changePromote, candidates[0]}, true
 }
 
-// yieldIfGone has a leader that left the ledger hand over to another voter.
-func yieldIfGone(s scene) (change, bool) {
-	if s.registered(s.Self) || s.living(s.Self) == 0 {
+// yieldIfUnwanted has a leader that is not to vote any more hand over to one that is. A
+// leader that left the cluster hands over to any, and who stays waits for its substitutes.
+func yieldIfUnwanted(s scene, want choice) (change, bool) {
+	if slices.Contains(want.voters, s.Self) {
 		return change{}, false
 	}
-	return change{changeYield, s.Self}, true
+	heirs := slices.DeleteFunc(s.voters(), func(id string) bool { return id == s.Self || !s.alive(id) })
+	for _, id := range heirs {
+		if slices.Contains(want.voters, id) {
+			return change{changeYield, id}, true
+		}
+	}
+	if s.registered(s.Self) || len(heirs) == 0 {
+		return change{}, false
+	}
+	return change{changeYield, heirs[0]}, true
 }
 
 // demoteSurplus takes a vote where there are more than wanted: first of who
 // has left, then of who is away, then of anybody but the leader.
-func demoteSurplus(s scene) (change, bool) {
+func demoteSurplus(s scene, want choice) (change, bool) {
 	voters := s.voters()
-	want := votersFor(len(s.Nodes))
+	surplus := func(id string) bool {
+		return len(voters) > len(want.voters) && !slices.Contains(want.voters, id)
+	}
 	for _, unfit := range []func(string) bool{
 		func(id string) bool { return !s.registered(id) },
-		func(id string) bool { return len(voters) > want && !s.alive(id) },
-		func(id string) bool { return len(voters) > want },
+		func(id string) bool { return surplus(id) && !s.alive(id) },
+		surplus,
 	} {
 		for _, id := range voters {
 			if id != s.Self && unfit(id) && quorate(len(voters)-1, s.living(id)) {
 				return change{changeDemote, id}, true
 			}
+		}
+	}
+	return change{}, false
+}
+
+// removeSurplus has a node be fed that need not follow the log. It must be up to date,
+// and so know that it does not vote: with what it knew before, nodes that return
+// together could take themselves for a quorum.
+func removeSurplus(s scene, want choice) (change, bool) {
+	for _, id := range s.servers() {
+		if !s.Servers[id] && !want.server(id) && !s.Traits[id].Bound && s.fit(id) {
+			return change{changeRemove, id}, true
 		}
 	}
 	return change{}, false
@@ -154,12 +190,15 @@ func (s scene) voters() []string {
 
 // candidates returns the non-voters that may vote, the longest fit first.
 func (s scene) candidates() []string {
-	ids := slices.DeleteFunc(s.servers(), func(id string) bool {
-		fit := s.Peers[id].FitSince
-		return s.Servers[id] || !s.registered(id) || fit.IsZero() || s.Now.Sub(fit) < stableFor
-	})
+	ids := slices.DeleteFunc(s.servers(), func(id string) bool { return s.Servers[id] || !s.registered(id) || !s.fit(id) })
 	slices.SortStableFunc(ids, func(a, b string) int { return s.Peers[a].FitSince.Compare(s.Peers[b].FitSince) })
 	return ids
+}
+
+// fit says whether a node has been alive and up to date for long enough.
+func (s scene) fit(id string) bool {
+	fit := s.Peers[id].FitSince
+	return !fit.IsZero() && s.Now.Sub(fit) >= stableFor
 }
 
 func (s scene) registered(id string) bool { return slices.Contains(s.Nodes, id) }
@@ -174,12 +213,6 @@ func (s scene) dead(id string) bool {
 
 // unsound reports whether a voter should lose its vote.
 func (s scene) unsound(id string) bool { return s.dead(id) || !s.registered(id) }
-
-// missing returns how many more sound voters there should be.
-func (s scene) missing() int {
-	sound := slices.DeleteFunc(s.voters(), s.unsound)
-	return votersFor(len(s.Nodes)) - len(sound)
-}
 
 // living counts the live voters other than except.
 func (s scene) living(except string) int {

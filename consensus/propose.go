@@ -16,9 +16,13 @@ import (
 // must have a request ID unless repeating it does no harm.
 //
 // While no leader answers Propose holds the command for five seconds and then
-// returns a *NoLeaderError. A refusal by the ledger is in the result.
+// returns a *NoLeaderError. A refusal by the ledger, or of what not all nodes
+// could read in the log, is in the result.
 func (c *Consensus) Propose(ctx context.Context, cmd ledger.Command) (ledger.Result, uint64, error) {
-	data, err := ledger.Encode(cmd)
+	if no, err := c.gate(ctx, &cmd); err != nil || no != nil {
+		return ledger.Result{Refusal: no}, 0, err
+	}
+	data, err := ledger.Encode(cmd.At(c.level()))
 	if err != nil {
 		return ledger.Result{}, 0, err
 	}

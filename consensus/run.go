@@ -35,11 +35,14 @@ func (c *Consensus) Run(ctx context.Context) error {
 	c.raft.Store(r)
 
 	life, end := context.WithCancelCause(ctx)
-	var tasks sync.WaitGroup
+	var tasks, feeding sync.WaitGroup
 	tasks.Go(func() { c.appoint(life) })
 	tasks.Go(func() { c.announce(life) })
+	tasks.Go(func() { c.lift(life) })
+	feeding.Go(func() { c.stayFed(life) })
 	tasks.Go(func() { end(c.watch(life)) })
 	<-life.Done()
+	feeding.Wait()
 	if ctx.Err() != nil { // and raft is well
 		c.handOver(r)
 		c.keep(r)
@@ -106,6 +109,10 @@ func (c *Consensus) handOver(r *raft.Raft) {
 // keep leaves a snapshot behind: what raft's log alone holds a node learns again
 // only from a leader, and without a quorum there is none.
 func (c *Consensus) keep(r *raft.Raft) {
+	if !c.byRaft().holds(c.cfg.ID) {
+		c.keepAll()
+		return
+	}
 	if err := await(context.Background(), stopTimeout, func() raft.Future { return r.Snapshot() }); err != nil {
 		c.log.Debug("no snapshot left behind", "error", err)
 	}

@@ -12,20 +12,24 @@ import (
 	"ddocker/consensus/ledger"
 )
 
-// What one node may ask another. Any node answers hello; the others are for
-// the leader.
+// What one node may ask another. Any node answers hello and any server feed; the others
+// are for the leader.
 const (
 	opHello    = "hello"
+	opFeed     = "feed"
 	opPropose  = "propose"
 	opRead     = "read"
 	opTransfer = "transfer"
+	opRaise    = "raise"
 )
 
 // request is the body of a forwarded call.
 type request struct {
 	Op   string `json:"op"`
 	Data []byte `json:"data,omitempty"` // propose: the encoded command
-	Node string `json:"node,omitempty"` // transfer: to whom; empty for any
+	Node string `json:"node,omitempty"` // transfer: to whom; empty for any. raise: who is to be removed
+	To   int    `json:"to,omitempty"`   // raise: the level
+	Want *want  `json:"want,omitempty"` // feed
 }
 
 // answer is what comes back.
@@ -40,13 +44,15 @@ type answer struct {
 	Result  ledger.Result `json:"result,omitzero"`   // propose
 	Term    uint64        `json:"term,omitempty"`    // hello: the node's term
 	Applied uint64        `json:"applied,omitempty"` // hello: the last command in the node's ledger
+	Speaks  int           `json:"speaks,omitempty"`  // hello: the newest version of entries that the node reads
+	Helping *helping      `json:"helping,omitempty"` // feed
 }
 
 func (a answer) failure() error {
 	if a.Error == "" {
 		return nil
 	}
-	return errors.New(a.Error)
+	return refusal(a.Error)
 }
 
 // Serve answers what another node's Forward carried here. It returns within
@@ -95,13 +101,17 @@ func (c *Consensus) carryOut(ctx context.Context, req request) answer {
 	var err error
 	switch req.Op {
 	case opHello:
-		return answer{Term: r.CurrentTerm(), Applied: c.Applied()}
+		return answer{Term: r.CurrentTerm(), Applied: c.Applied(), Speaks: c.speaks}
+	case opFeed:
+		return c.serveFeed(ctx, req.Want)
 	case opPropose:
 		ans, err = c.apply(ctx, r, req.Data)
 	case opRead:
 		ans.Index, err = c.readIndex(ctx)
 	case opTransfer:
 		err = c.transfer(ctx, r, req.Node)
+	case opRaise:
+		ans, err = c.raise(ctx, r, req.To, req.Node)
 	default:
 		return answer{Error: fmt.Sprintf("the node knows no call %q: upgrade ddocker on it", req.Op)}
 	}
@@ -133,6 +143,9 @@ func (c *Consensus) apply(ctx context.Context, r *raft.Raft, data []byte) (answe
 		c.nudge.tell(future.Index())
 	}
 	res, ok := future.Response().(ledger.Result)
+	if err, failed := future.Response().(error); failed {
+		return answer{}, err
+	}
 	if !ok {
 		return answer{}, fmt.Errorf("unexpected result %T", future.Response())
 	}

@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,8 @@ const (
 	Leading  Role = "leader"
 	Voter    Role = "voter"
 	Nonvoter Role = "nonvoter"
+	// Reading is what all other nodes do, which hold no log.
+	Reading Role = "reader"
 )
 
 // Server is a node that holds the log.
@@ -31,7 +32,7 @@ type Server struct {
 // Status is how this replica stands. Indexes are places in the log.
 type Status struct {
 	ID            string    `json:"id"`
-	State         string    `json:"state"` // raft's word: Leader, Follower, Candidate, Shutdown
+	State         string    `json:"state"` // raft's word: Leader, Follower, Candidate, Shutdown; or Reader
 	Leader        string    `json:"leader,omitempty"`
 	Term          uint64    `json:"term"`
 	LastIndex     uint64    `json:"lastIndex"`            // newest entry on this disk
@@ -42,27 +43,31 @@ type Status struct {
 	Voters        []string  `json:"voters"`
 }
 
-// Status returns how this replica stands now.
+// Status returns how this replica stands now. Of a node that holds no log, state and
+// indexes are those that the servers told.
 func (c *Consensus) Status() Status {
 	r := c.raft.Load()
 	if r == nil {
 		return Status{ID: c.cfg.ID, State: "Starting", AppliedIndex: c.Applied()}
 	}
+	o := c.outlook()
 	st := Status{
-		ID: c.cfg.ID, State: r.State().String(), Term: r.CurrentTerm(),
-		LastIndex: r.LastIndex(), CommitIndex: r.CommitIndex(), AppliedIndex: c.Applied(),
+		ID: c.cfg.ID, State: r.State().String(), Term: o.Term, Leader: o.Leader,
+		LastIndex: r.LastIndex(), CommitIndex: r.CommitIndex(), AppliedIndex: c.Applied(), Voters: o.voters(),
 	}
-	st.Leader, _ = c.Leader()
-	if st.Leader != c.cfg.ID {
+	switch _, heard := c.told.get(time.Now()); {
+	case st.Leader == c.cfg.ID:
+	case c.stray() && !heard.IsZero():
+		st.LastContact = heard
+	default:
 		st.LastContact = r.LastContact()
+	}
+	if !o.holds(c.cfg.ID) {
+		st.State, st.LastIndex, st.CommitIndex = "Reader", st.AppliedIndex, o.Commit
+		return st
 	}
 	// raft tells the snapshot's index in no other way.
 	st.SnapshotIndex, _ = strconv.ParseUint(r.Stats()["last_snapshot_index"], 10, 64)
-	for _, s := range c.Servers() {
-		if s.Role != Nonvoter {
-			st.Voters = append(st.Voters, s.ID)
-		}
-	}
 	return st
 }
 
@@ -72,8 +77,11 @@ func (c *Consensus) Leader() (id string, ok bool) {
 	if r == nil {
 		return "", false
 	}
-	_, leader := r.LeaderWithID()
-	return string(leader), leader != ""
+	if _, leader := r.LeaderWithID(); leader != "" {
+		return string(leader), true
+	}
+	id = c.outlook().Leader
+	return id, id != ""
 }
 
 // IsLeader reports whether this node holds itself for the leader.
@@ -84,19 +92,13 @@ func (c *Consensus) IsLeader() bool {
 
 // Servers returns the nodes that hold the log, as this one knows them, by ID.
 func (c *Consensus) Servers() []Server {
-	leader, _ := c.Leader()
-	var servers []Server
-	for _, s := range c.servers() {
-		role := Nonvoter
-		switch {
-		case string(s.ID) == leader:
-			role = Leading
-		case s.Suffrage == raft.Voter:
-			role = Voter
+	o := c.outlook()
+	servers := slices.Clone(o.Servers)
+	for i := range servers {
+		if servers[i].ID == o.Leader {
+			servers[i].Role = Leading
 		}
-		servers = append(servers, Server{string(s.ID), role})
 	}
-	slices.SortFunc(servers, func(a, b Server) int { return cmp.Compare(a.ID, b.ID) })
 	return servers
 }
 

@@ -15,6 +15,7 @@ import (
 const (
 	logFile       = "raft.db"
 	snapshotsDir  = "snapshots" // the name is raft's
+	fedFile       = "fed"       // the ledger of a node that holds no log
 	keepSnapshots = 3
 	cachedEntries = 512
 )
@@ -25,6 +26,7 @@ type Stores struct {
 	log       raft.LogStore
 	stable    raft.StableStore
 	snapshots raft.SnapshotStore
+	fed       fedStore
 	close     func() error
 }
 
@@ -34,8 +36,28 @@ func NewStores() *Stores {
 	return &Stores{
 		log: mem, stable: mem,
 		snapshots: raft.NewInmemSnapshotStore(),
+		fed:       &fedMemory{},
 		close:     func() error { return nil },
 	}
+}
+
+// lastConf returns the place in the log of the newest configuration stored.
+func (s *Stores) lastConf() (index uint64) {
+	if list, err := s.snapshots.List(); err == nil && len(list) > 0 {
+		index = list[0].ConfigurationIndex
+	}
+	first, _ := s.log.FirstIndex() // 0: there is no log, or none that can be read
+	last, _ := s.log.LastIndex()
+	for at := last; at > index && at >= first && at > 0; at-- {
+		var e raft.Log
+		if s.log.GetLog(at, &e) != nil {
+			break // what is before is in a snapshot
+		}
+		if e.Type == raft.LogConfiguration {
+			return at
+		}
+	}
+	return index
 }
 
 // DamagedError means that a node's log could not be read and was set aside. A
@@ -87,7 +109,11 @@ func openFiles(dir string, logger hclog.Logger) (*Stores, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
-	bolt, err := openBolt(filepath.Join(dir, logFile))
+	covered := uint64(0)
+	if list, err := snapshots.List(); err == nil && len(list) > 0 {
+		covered = list[0].Index
+	}
+	bolt, err := openBolt(filepath.Join(dir, logFile), covered)
 	if isDamage(err) {
 		return nil, setAside(dir, err)
 	}
@@ -98,7 +124,7 @@ func openFiles(dir string, logger hclog.Logger) (*Stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, bolt.Close())
 	}
-	return &Stores{log: cached, stable: bolt, snapshots: snapshots, close: bolt.Close}, nil
+	return &Stores{log: cached, stable: bolt, snapshots: snapshots, fed: fedOnDisk(filepath.Join(dir, fedFile)), close: bolt.Close}, nil
 }
 
 // setAside moves log and snapshots into a directory of their own and returns
@@ -108,8 +134,9 @@ func setAside(dir string, found error) error {
 	if err != nil {
 		return fmt.Errorf("set damaged log aside: %w", err)
 	}
-	for _, name := range []string{logFile, snapshotsDir} {
-		if err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name)); err != nil {
+	for _, name := range []string{logFile, snapshotsDir, fedFile} {
+		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
+		if err != nil && !(name == fedFile && errors.Is(err, os.ErrNotExist)) {
 			return fmt.Errorf("set damaged log aside: %w", err)
 		}
 	}

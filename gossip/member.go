@@ -35,6 +35,9 @@ func (g *Gossip) Member(id string) (Member, bool) { return g.roster.get(id) }
 // goroutines may.
 func (g *Gossip) Changed() <-chan struct{} { return g.roster.nextChange() }
 
+// Forget forgets a member that is dead, unless it comes back: nobody looks for it any more.
+func (g *Gossip) Forget(id string) { g.roster.drop(id) }
+
 // report logs members that come and go.
 func (g *Gossip) report(ctx context.Context) {
 	known := map[string]Member{}
@@ -103,6 +106,18 @@ func (r *roster) forget() {
 		}
 	}
 	delete(r.members, first.ID)
+}
+
+// drop removes a dead member.
+func (r *roster) drop(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, known := r.members[id]; !known || s.Alive {
+		return
+	}
+	delete(r.members, id)
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 func count(alive bool) int {

@@ -82,7 +82,7 @@ func loopback(t *testing.T) net.Listener {
 // by what protocol and as which node, and hangs up.
 func greeter(t *testing.T, ln net.Listener, id *Identity) {
 	t.Helper()
-	port := NewPort(ln, id)
+	port := NewPort(ln, id, maxHandshakes)
 	var servers sync.WaitGroup
 	for _, proto := range everyProto() {
 		door := port.Listener(proto)

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	maxHandshakes    = 256              // at once
 	handshakeTimeout = 10 * time.Second // from accept to being taken from a Listener
 	firstRetry       = 5 * time.Millisecond
 	lastRetry        = time.Second
@@ -26,6 +25,7 @@ type Port struct {
 	ln    net.Listener
 	id    *Identity
 	doors map[string]*door // by protocol; fixed once Run has begun
+	most  int              // handshakes at once
 
 	mu     sync.Mutex // guards guests
 	guests map[*guest]Peer
@@ -80,10 +80,10 @@ func (p *Port) welcome(g *guest, cs *tls.ConnectionState) {
 	p.mu.Unlock()
 }
 
-// NewPort returns a port over ln, which it owns from then on. Nothing is
-// accepted before Run.
-func NewPort(ln net.Listener, id *Identity) *Port {
-	return &Port{ln: ln, id: id, doors: map[string]*door{}, guests: map[*guest]Peer{}}
+// NewPort returns a port over ln, which it owns from then on, with so many handshakes
+// at most under way at once. Nothing is accepted before Run.
+func NewPort(ln net.Listener, id *Identity, handshakes int) *Port {
+	return &Port{ln: ln, id: id, most: handshakes, doors: map[string]*door{}, guests: map[*guest]Peer{}}
 }
 
 // Listener returns the listener for one of the Proto constants: its Accept
@@ -104,13 +104,13 @@ func (p *Port) Listener(proto string) net.Listener {
 // connection that no Listener has delivered is closed by then, and so are the
 // Listeners. Delivered connections belong to their receivers.
 //
-// A peer has 10 seconds to finish its handshake and keeps nobody waiting; with
-// 256 of them under way, more wait in the listener's backlog. Connections that
-// are not taken from their Listener in that time are closed as well.
+// A peer has 10 seconds to finish its handshake and keeps nobody waiting: one too many
+// under way ends the oldest one of the address that has most.
+// Connections that are not taken from their Listener in that time are closed as well.
 func (p *Port) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	config := p.id.Server(slices.Sorted(maps.Keys(p.doors))...)
-	slots := make(chan struct{}, maxHandshakes)
+	crowd := NewCrowd(p.most, p.most, 0)
 	var handshakes sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { p.ln.Close() })
 	defer func() {
@@ -123,11 +123,6 @@ func (p *Port) Run(ctx context.Context) error {
 		}
 	}()
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		conn, err := p.accept(ctx)
 		if err != nil && ctx.Err() != nil {
 			return nil
@@ -135,10 +130,15 @@ func (p *Port) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("accept connections: %w", err)
 		}
+		place := crowd.Enter(Source(conn), func() { conn.Close() })
+		if place == nil {
+			conn.Close()
+			continue
+		}
 		handshakes.Go(func() {
-			defer func() { <-slots }()
+			defer place.Leave()
 			g := &guest{conn, p}
-			p.serve(ctx, g, tls.Server(g, config))
+			p.serve(ctx, g, tls.Server(g, config), place)
 		})
 	}
 }
@@ -161,10 +161,14 @@ func (p *Port) accept(ctx context.Context) (net.Conn, error) {
 }
 
 // serve brings a connection to whoever listens for its protocol, or closes it.
-func (p *Port) serve(ctx context.Context, g *guest, conn *tls.Conn) {
+func (p *Port) serve(ctx context.Context, g *guest, conn *tls.Conn, place *Place) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	err := conn.HandshakeContext(ctx)
+	if err == nil && !place.Busy(true) {
+		err = errCrowded
+	}
+	if err != nil {
 		slog.Debug("handshake failed", "peer", conn.RemoteAddr(), "err", err)
 		conn.NetConn().Close()
 		return
@@ -180,6 +184,17 @@ func (p *Port) serve(ctx context.Context, g *guest, conn *tls.Conn) {
 		slog.Debug("connection not taken", "peer", conn.RemoteAddr(), "protocol", proto)
 		conn.Close()
 	}
+}
+
+// errCrowded is why a handshake came to nothing that was done.
+var errCrowded = errors.New("it had to make room for others")
+
+// Source returns the address of the machine at the other end.
+func Source(conn net.Conn) string {
+	if host, _, err := net.SplitHostPort(conn.RemoteAddr().String()); err == nil {
+		return host
+	}
+	return conn.RemoteAddr().String()
 }
 
 // door is the listener for one protocol.

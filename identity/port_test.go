@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// maxHandshakes is how many a port has room for here.
+const maxHandshakes = 256
+
 // run runs port until the test ends.
 func run(t *testing.T, port *Port) {
 	t.Helper()
@@ -61,20 +64,26 @@ func TestPlainTextIsClosedAtOnce(t *testing.T) {
 	})
 }
 
-func TestHandshakesAreBounded(t *testing.T) {
+func TestOneHandshakeTooManyEndsTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		id := newNode(t, newCluster(t))
 		ln := newPipes()
-		greeter(t, ln, newNode(t, newCluster(t)))
-		start := time.Now()
-		for range 256 {
+		greeter(t, ln, id)
+		first := ln.dial()
+		synctest.Wait()
+		second := ln.dial()
+		for range maxHandshakes - 2 {
 			ln.dial()
 		}
-		if waited := time.Since(start); waited != 0 {
-			t.Errorf("256 handshakes took %v to begin", waited)
+		start := time.Now()
+		if _, _, err := ask(ln.dial(), id.Client(ProtoRPC, "")); err != nil || time.Since(start) != 0 {
+			t.Errorf("one more was served after %v: %v", time.Since(start), err)
 		}
-		ln.dial()
-		if waited := time.Since(start); waited != 10*time.Second {
-			t.Errorf("one more began after %v, want 10s", waited)
+		if got := hangUp(first); got != 0 {
+			t.Errorf("the oldest was closed after %v", got)
+		}
+		if got := hangUp(second); got != handshakeTimeout {
+			t.Errorf("the next was closed after %v", got)
 		}
 	})
 }
@@ -83,7 +92,7 @@ func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		id := newNode(t, newCluster(t))
 		ln := newPipes()
-		port := NewPort(ln, id)
+		port := NewPort(ln, id, maxHandshakes)
 		port.Listener(ProtoRPC)
 		shut := port.Listener(ProtoRaft)
 		shut.Close()
@@ -110,7 +119,7 @@ func TestRunEndsWithAllThatItStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		id := newNode(t, newCluster(t))
 		ln := newPipes()
-		port := NewPort(ln, id)
+		port := NewPort(ln, id, maxHandshakes)
 		taken, untaken := port.Listener(ProtoRPC), port.Listener(ProtoRaft)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -178,7 +187,7 @@ func TestFailuresToAcceptAreRetriedMoreAndMoreSlowly(t *testing.T) {
 
 func TestRunFailsWhenTheListenerIsClosedUnderIt(t *testing.T) {
 	ln := loopback(t)
-	port := NewPort(ln, newNode(t, newCluster(t)))
+	port := NewPort(ln, newNode(t, newCluster(t)), maxHandshakes)
 	ln.Close()
 	if err := port.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Run: %v", err)

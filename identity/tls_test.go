@@ -175,7 +175,7 @@ func TestStockClientsCheckHostNames(t *testing.T) {
 func TestNetHTTPServesFromAPort(t *testing.T) {
 	ca := newCluster(t)
 	id, client := newNode(t, ca), newNode(t, ca)
-	port := NewPort(loopback(t), id)
+	port := NewPort(loopback(t), id, maxHandshakes)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, _ := id.PeerID(r.TLS)
 		io.WriteString(w, r.Proto+" "+who)

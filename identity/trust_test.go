@@ -188,7 +188,7 @@ func TestWhoIsRefusedIsRefusedAtOnceAndCutOff(t *testing.T) {
 		ca := newCluster(t)
 		server, evil, good := newNode(t, ca), newNode(t, ca), newNode(t, ca)
 		ln := newPipes()
-		port := NewPort(ln, server)
+		port := NewPort(ln, server, maxHandshakes)
 		door := port.Listener(ProtoRPC)
 		run(t, port)
 		open := func(id *Identity) *tls.Conn {

@@ -96,6 +96,8 @@ type Config struct {
 	// Disk returns the room on the disk of the engine's images, in bytes. An error
 	// means that it is not known, and nothing is removed to make room.
 	Disk func() (free, total int64, err error)
+	// Started hears of each container that the engine starts, whoever asked for it.
+	Started func(ctx context.Context, container string)
 	// Tell hands on this node's load, about every two seconds.
 	Tell   func(gossip.Load)
 	Logger *slog.Logger
@@ -243,8 +245,12 @@ func (n *Node) watch(ctx context.Context) {
 			if n.foreign(e) {
 				n.Kick()
 			}
-			if e.Kind == "container" && e.Action == "destroy" {
+			switch {
+			case e.Kind != "container":
+			case e.Action == "destroy":
 				n.destroyed(e.ID)
+			case e.Action == "start" && n.cfg.Started != nil:
+				n.begin(func() { n.cfg.Started(n.life, e.ID) })
 			}
 		})
 		if ctx.Err() == nil {

@@ -48,8 +48,11 @@ const (
 	AllowNetworkDriver = "network-driver"
 )
 
-// allowances are the words that stand alone, and namedAllowances those that take a name.
-func allowances() []string {
+// Allowances returns all words.
+func Allowances() []string { return slices.Concat(bareAllowances(), namedAllowances()) }
+
+// bareAllowances are the words that stand alone.
+func bareAllowances() []string {
 	return []string{
 		AllowBuild, AllowPrivileged, AllowDevices, AllowHostNetwork, AllowHostPID, AllowHostIPC, AllowHostUTS,
 		AllowHostUserns, AllowHostCgroupns, AllowCgroupParent, AllowSysctls, AllowSecurityOpts, AllowVolumeOptions,
@@ -57,6 +60,7 @@ func allowances() []string {
 	}
 }
 
+// namedAllowances are the words that take a name.
 func namedAllowances() []string {
 	return []string{
 		AllowCapability, AllowDevice, AllowSysctl, AllowSecurityOpt, AllowRuntime, AllowLogDriver, AllowVolumeDriver, AllowNetworkDriver,
@@ -124,7 +128,7 @@ func (r *reader) allowance(c cursor) string {
 	text := c.string()
 	name, value, named := strings.Cut(text, "=")
 	switch {
-	case text == "" || !named && slices.Contains(allowances(), text):
+	case text == "" || !named && slices.Contains(bareAllowances(), text):
 	case named && slices.Contains(namedAllowances(), name):
 		if value == "" {
 			c.fail("%q must say which", text)
@@ -132,7 +136,7 @@ func (r *reader) allowance(c cursor) string {
 	case !named && slices.Contains(namedAllowances(), name):
 		c.fail("%q must say which, such as %q", text, text+"=…")
 	default:
-		c.fail("unknown allowance %q (%s)", text, suggest(name, slices.Concat(allowances(), namedAllowances())))
+		c.fail("unknown allowance %q (%s)", text, suggest(name, Allowances()))
 	}
 	return text
 }

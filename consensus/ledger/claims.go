@@ -73,6 +73,9 @@ func (l *Ledger) nodeName(id string) string {
 	if n := l.nodes[id]; n != nil {
 		return n.Name
 	}
+	if g := l.GoneNode(id); g != nil {
+		return g.Name
+	}
 	return id
 }
 

@@ -122,6 +122,7 @@ func state(l *Ledger) string {
 	}
 	imageState(&b, l)
 	objectState(&b, l)
+	goneState(&b, l)
 	rotationState(&b, l)
 	return b.String()
 }
@@ -150,6 +151,16 @@ func placementWords(l *Ledger, p *Placement) string {
 		words += fmt.Sprintf(", port %d:%d/%s", b.Host, b.Container, b.Proto)
 	}
 	return words
+}
+
+func goneState(b *strings.Builder, l *Ledger) {
+	how := map[bool]string{true: "left", false: "was removed"}
+	for _, g := range l.gone {
+		fmt.Fprintf(b, "node %s (%s) %s at %s by %s\n", g.Name, g.ID, how[g.Left], g.At.Format(time.TimeOnly), g.By)
+	}
+	for _, p := range l.Losts() {
+		fmt.Fprintf(b, "lost %s: %s, container %s, with host %s, which %s at %s\n", p.Placement.ID, p.Placement.Name, p.Placement.Container, p.Host, how[p.Left], p.At.Format(time.TimeOnly))
+	}
 }
 
 func imageState(b *strings.Builder, l *Ledger) {

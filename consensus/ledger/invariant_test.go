@@ -110,6 +110,7 @@ func (held holdings) free(t fataler, p *Placement) {
 // ledger keeps summed up is not the sum of its records.
 func consistent(t fataler, l *Ledger) {
 	t.Helper()
+	consistentGone(t, l)
 	holder, names := map[string]string{}, map[string]string{}
 	for _, p := range l.placements {
 		for _, thing := range append(things(p.Node, &p.Grant), "name "+p.Name) {

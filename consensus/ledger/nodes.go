@@ -47,6 +47,7 @@ func (l *Ledger) observe(c *Observe) Result {
 	l.put(&n)
 	l.setHoldings(c.Node, images)
 	l.forgetLost(old.Observed.Images)
+	l.found(c)
 	return Result{}
 }
 

@@ -156,13 +156,18 @@ func (l *Ledger) undefine(c *Undefine) Result {
 	if o == nil || o.ID != c.ID {
 		return refuse(Unknown, "No such %s: %s", c.Kind, c.Name)
 	}
-	for _, i := range o.On {
-		if !slices.Contains(c.Done, i.Node) && !i.Found {
-			l.leftovers = append(slices.Clone(l.leftovers), Leftover{c.Kind, c.Name, i})
-		}
-	}
+	l.leave(o, c.Done)
 	delete(l.objects, key)
 	return Result{}
+}
+
+// leave remembers what engines have of an object that ends, but those that are done.
+func (l *Ledger) leave(o *Object, done []string) {
+	for _, i := range o.On {
+		if !slices.Contains(done, i.Node) && !i.Found {
+			l.leftovers = append(slices.Clone(l.leftovers), Leftover{o.Kind, o.Name, i})
+		}
+	}
 }
 
 func (l *Ledger) attach(c *Attach) Result {
@@ -181,7 +186,7 @@ func (l *Ledger) attach(c *Attach) Result {
 	p.Networks = slices.DeleteFunc(slices.Clone(old.Networks), func(n string) bool { return n == c.Network })
 	if !c.Detach {
 		p.Networks = append(p.Networks, c.Network)
-		l.settleOn(key, p.Node)
+		l.settleOn(key, p.Node, p.Owner)
 	}
 	l.uses.add(old, -1)
 	l.uses.add(&p, 1)
@@ -244,8 +249,8 @@ func (l *Ledger) unsettle(p *Placement) {
 		n := *o
 		if len(p.Was) == 0 {
 			n.Users = max(0, n.Users-1)
-		} else if o.Home == p.Node && l.uses.count(key) == 0 {
-			n.Home = p.Was[len(p.Was)-1].Node
+		} else if was := p.Was[len(p.Was)-1].Node; o.Home == p.Node && l.uses.count(key) == 0 && l.nodes[was] != nil {
+			n.Home = was
 		}
 		l.objects[key] = &n
 		if key.kind == Volume && n.Users == 0 && len(n.Spec) == 0 && len(n.On) == 0 && l.uses.count(key) == 0 {
@@ -292,14 +297,18 @@ func (l *Ledger) tied(c *Reserve) (node, why string, refusal *Refusal) {
 }
 
 // settleOn makes the node the home of an object that a placement there uses, unless
-// others hold it elsewhere. A volume or a project that nobody defined comes to be.
-func (l *Ledger) settleOn(key thing, node string) {
+// others hold it elsewhere. A volume or a project that nobody defined comes to be; from
+// level 5 on a volume is the placement's owner's.
+func (l *Ledger) settleOn(key thing, node, owner string) {
 	o := l.objects[key]
 	if o == nil {
 		if key.kind == Network {
 			return // one that a person made on the host
 		}
 		o = &Object{Kind: key.kind, Name: key.name, ID: key.name, Home: node, Index: l.index}
+		if key.kind == Volume && l.level >= ownedVolumes {
+			o.Owner = owner
+		}
 	}
 	n := *o
 	if l.anchor(o) == "" {

@@ -46,7 +46,7 @@ func (l *Ledger) reserve(c *Reserve, at time.Time) Result {
 			Request: c.Request, Grant: *grant, Created: at.UTC(), Networks: c.Networks, Volumes: c.Volumes, Project: c.Project, Apart: c.Apart, Replaces: replaces,
 		}
 		for _, key := range p.things() {
-			l.settleOn(key, id)
+			l.settleOn(key, id, c.Owner)
 		}
 		l.hold(n, p)
 		return Result{Placement: p}

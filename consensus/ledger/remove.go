@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -14,16 +15,12 @@ const (
 )
 
 func (l *Ledger) remove(c *Remove, at time.Time) Result {
+	if refusal := l.mayRemove(c); refusal != nil {
+		return Result{Refusal: refusal}
+	}
 	n := l.nodes[c.Node]
-	switch {
-	case n == nil && l.GoneNode(c.Node) != nil:
-		return Result{} // it was, by somebody else
-	case n == nil:
-		return refuse(Unknown, "node %s is not in the cluster", c.Node)
-	case len(l.nodes) == 1:
-		return refuse(Conflict, "%s is the only node of the cluster", n.Name)
-	case c.Left && !c.Force && len(n.held) > 0:
-		return refuse(Conflict, "%s holds %d containers: remove them first, or leave with --force and they run on as the machine's own", n.Name, len(n.held))
+	if n == nil {
+		return Result{} // it was removed by somebody else
 	}
 	for _, p := range l.Placed(c.Node) {
 		l.release(&Release{Placement: p.ID})
@@ -49,8 +46,8 @@ func (l *Ledger) strike(n *Node) {
 			delete(l.images, name)
 		}
 	}
-	for key, o := range l.objects {
-		l.uproot(key, o, n.Node)
+	for _, o := range l.allObjects() { // in an order, as leftovers have one
+		l.uproot(o, n.Node)
 	}
 	n = l.nodes[n.Node]
 	l.drop(n)
@@ -60,21 +57,58 @@ func (l *Ledger) strike(n *Node) {
 	l.forgetLost(had)
 }
 
-// uproot takes the node's instance from an object. One whose home it was lives on where
-// there is another, and ends with its only one.
-func (l *Ledger) uproot(key thing, o *Object, node string) {
+// mayRemove refuses a removal that would leave nobody, and a host's own wish to leave
+// while it holds something.
+func (l *Ledger) mayRemove(c *Remove) *Refusal {
+	n := l.nodes[c.Node]
+	switch {
+	case n == nil && l.GoneNode(c.Node) != nil:
+		return nil
+	case n == nil:
+		return &Refusal{Unknown, fmt.Sprintf("node %s is not in the cluster", c.Node)}
+	case len(l.nodes) == 1:
+		return &Refusal{Conflict, fmt.Sprintf("%s is the only host of the cluster: to end it, stop its agent and remove its data directory", n.Name)}
+	case c.Left && !c.Force && len(n.held) > 0:
+		var names []string
+		for _, p := range n.held {
+			names = append(names, p.Name)
+		}
+		return &Refusal{Conflict, fmt.Sprintf("host %s holds %s: remove what is not needed, or leave with --force: what is there then runs on without the cluster", n.Name, joinNames(names))}
+	}
+	return nil
+}
+
+// MayRemove returns the refusal that the removal would get, or nil.
+func (l *Ledger) MayRemove(c *Remove) *Refusal { return l.mayRemove(c) }
+
+// uproot takes the node's instance from an object. One whose home it was lives on with its
+// heir, and ends without one.
+func (l *Ledger) uproot(o *Object, node string) {
 	if _, on := o.Instance(node); !on && o.Home != node {
 		return
 	}
+	heir := o.Home
+	if heir == node {
+		heir = l.heir(o, node)
+	}
 	o = o.without(node)
-	if o.Home == node && len(o.On) == 0 {
-		delete(l.objects, key)
+	if heir == "" {
+		l.leave(o, nil)
+		delete(l.objects, o.key())
 		return
 	}
-	if o.Home == node {
-		o.Home = o.On[0].Node
+	o.Home = heir
+	l.objects[o.key()] = o
+}
+
+// found forgets the lost placements whose containers a machine has that joined since.
+func (l *Ledger) found(c *Observe) {
+	back := func(p Lost) bool {
+		return slices.ContainsFunc(c.Containers, func(o Outsider) bool { return o.ID == p.Placement.Container })
 	}
-	l.objects[key] = o
+	if slices.ContainsFunc(l.lost, back) {
+		l.lost = slices.DeleteFunc(slices.Clone(l.lost), back)
+	}
 }
 
 func (l *Ledger) forget(c *Forget) Result {

@@ -27,6 +27,8 @@ import (
 //	revoke HASH
 //	drain NODE [by=WORD] [open]
 //	label NODE KEY=VALUE…
+//	remove NODE [by=WORD] [left] [force]
+//	forget PLACEMENT
 //	claim CLAIM NAME on=NODE [owner=WORD] [commit]
 //	unclaim CLAIM
 //	name NAME IMAGE [on=NODE] [claim=CLAIM] [was=IMAGE] [owner=WORD] [layers=CHAIN:SIZE[,…]]
@@ -175,6 +177,10 @@ func (a args) command(verb string) Command {
 		for key, values := range a.keys {
 			c.LabelNode.Labels[key] = values[0]
 		}
+	case "remove":
+		c.Remove = &Remove{Node: a.word(0), By: a.key("by"), Left: a.has("left"), Force: a.has("force")}
+	case "forget":
+		c.Forget = &Forget{a.word(0)}
 	case "revoke":
 		c.Revoke = &Revoke{a.word(0)}
 	case "token":

@@ -3,12 +3,15 @@ package enginetest_test
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 )
@@ -22,6 +25,7 @@ func objectBehaviours() []behaviour {
 		{"a container may be connected later", networkConnect},
 		{"a volume that exists is created again in peace", volumeLife},
 		{"a volume that a container uses stays", volumeInUse},
+		{"an inspect tells what a container mounts, also from others", mountPoints},
 		{"a new container has the files that were copied into it and no others", copiedFiles},
 	}
 }
@@ -153,5 +157,26 @@ func copiedFiles(l lab) {
 	changes, err := l.ContainerDiff(l.ctx, id)
 	if err != nil || !slices.ContainsFunc(changes, func(c container.FilesystemChange) bool { return c.Path == "/note" }) {
 		l.t.Errorf("it has %v of its own, %v", changes, err)
+	}
+}
+
+func mountPoints(l lab) {
+	one, two := l.name("a"), l.name("b")
+	l.create(one, container.Config{}, container.HostConfig{
+		Binds:  []string{"/etc/:/x/:ro"},
+		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: "/usr/../tmp", Target: "/y"}},
+	})
+	l.create(two, container.Config{}, container.HostConfig{VolumesFrom: []string{one}})
+	for _, name := range []string{one, two} {
+		in, err := l.ContainerInspect(l.ctx, name)
+		l.must(err)
+		var told []string
+		for _, m := range in.Mounts {
+			told = append(told, fmt.Sprint(m.Type, m.Source, m.Destination, m.RW))
+		}
+		slices.Sort(told)
+		if got := strings.Join(told, " "); got != "bind/etc/xfalse bind/tmp/ytrue" {
+			l.t.Errorf("%s mounts %s", name, got)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
 	"github.com/docker/go-units"
@@ -99,7 +101,7 @@ func (t *Twin) inspect(_ call, b *box) reply {
 				FinishedAt: b.finished.UTC().Format(time.RFC3339Nano),
 			},
 		},
-		Mounts: []container.MountPoint{},
+		Mounts: t.mountPoints(b),
 		Config: &config,
 	}
 	if cmd := b.command(); len(cmd) > 0 {
@@ -111,6 +113,29 @@ func (t *Twin) inspect(_ call, b *box) reply {
 	}
 	in.NetworkSettings.Networks = t.endpoints(b)
 	return reply{http.StatusOK, in}
+}
+
+// mountPoints are what a container has of the host's, of its own or from others.
+func (t *Twin) mountPoints(b *box) []container.MountPoint {
+	points := []container.MountPoint{}
+	for _, bind := range b.host.Binds {
+		if parts := strings.Split(bind, ":"); len(parts) > 1 && strings.HasPrefix(bind, "/") {
+			rw := len(parts) < 3 || !slices.Contains(strings.Split(parts[2], ","), "ro")
+			points = append(points, container.MountPoint{Type: mount.TypeBind, Source: path.Clean(parts[0]), Destination: path.Clean(parts[1]), RW: rw})
+		}
+	}
+	for _, m := range b.host.Mounts {
+		if m.Type == mount.TypeBind {
+			points = append(points, container.MountPoint{Type: mount.TypeBind, Source: path.Clean(m.Source), Destination: path.Clean(m.Target), RW: !m.ReadOnly})
+		}
+	}
+	for _, from := range b.host.VolumesFrom {
+		ref, _, _ := strings.Cut(from, ":")
+		if other, _ := t.lookup(ref); other != nil {
+			points = append(points, t.mountPoints(other)...)
+		}
+	}
+	return points
 }
 
 func ago(since time.Time) string { return units.HumanDuration(time.Since(since)) }

@@ -62,7 +62,8 @@ func main() {
 	}
 }
 
-// The rows that can be asked for. Those up to swarm need the lab.
+// The rows that can be asked for. Those up to swarm need the lab; those from join to
+// leave one of their own, whose members they change.
 const (
 	rowRest   = "rest"
 	rowCreate = "create"
@@ -75,6 +76,10 @@ const (
 	rowRelay  = "relay"
 	rowUp     = "up"
 	rowSwarm  = "swarm"
+	rowJoin   = "join"
+	rowCut    = "cut"
+	rowRotate = "rotate"
+	rowLeave  = "leave"
 	rowPlace  = "place"
 	rowPick   = "pick"
 	rowScale  = "scale"
@@ -84,7 +89,8 @@ const (
 
 var (
 	onLab      = []string{rowRest, rowCreate, rowMany, rowList, rowBurst, rowImage, rowHop, rowFlow, rowRelay, rowUp, rowSwarm}
-	everything = append(onLab[:len(onLab):len(onLab)], rowPlace, rowPick, rowScale, rowGPU, rowGPUPs)
+	onLives    = []string{rowJoin, rowCut, rowRotate, rowLeave}
+	everything = append(slices.Concat(onLab, onLives), rowPlace, rowPick, rowScale, rowGPU, rowGPUPs)
 )
 
 func (b *bench) wants(row string) bool { return slices.Contains(b.want, row) }
@@ -107,6 +113,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	if slices.ContainsFunc(onLab, b.wants) {
 		if err := b.onLab(ctx); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(onLives, b.wants) {
+		if err := b.onLives(ctx); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ddocker/consensus/ledger"
+	"ddocker/identity"
+)
+
+// fileParted stands in the data directory of a machine that is no part of its cluster any
+// more: a parting, in JSON. Until it is told to join again, no agent starts there.
+const fileParted = "parted"
+
+// Bounds of a leave.
+const (
+	leaveTimeout = 20 * time.Second
+	// voteEvery is how often a leaving voter looks whether others vote in its place.
+	voteEvery = 20 * time.Millisecond
+)
+
+// parting is why this machine is no part of the cluster any more. As an error it ends the
+// agent.
+type parting struct {
+	Node, Name string
+	At         time.Time
+	By         string
+	Left       bool   // by its own wish
+	Token      string // SHA-256 of the join token that its agent had last: it is not used again
+}
+
+// Error says what happened and what to do now.
+func (p *parting) Error() string {
+	how := fmt.Sprintf("host %s left the cluster", p.Name)
+	if !p.Left {
+		how = fmt.Sprintf("host %s was removed from the cluster by %s", p.Name, p.By)
+	}
+	return fmt.Sprintf("%s at %s; its containers run on. To join again, print a token with \"ddocker token\" on a host of the cluster, and run here: ddocker agent --join HOST --token TOKEN",
+		how, p.At.UTC().Format(time.RFC3339))
+}
+
+// leave has the cluster remove this node, after its vote was taken over, and returns when
+// that is decided. The agent then ends. It goes on when ctx ends.
+func (a *agent) leave(ctx context.Context, by string, force bool) error {
+	select {
+	case a.leaving <- struct{}{}:
+		defer func() { <-a.leaving }()
+	default:
+		return &ledger.Refusal{Code: ledger.Conflict, Message: "this host is leaving already"}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if err := a.log.Read(ctx); err != nil {
+		return err
+	}
+	command := ledger.Remove{Node: a.id.NodeID(), By: by, Left: true, Force: force}
+	var refusal *ledger.Refusal
+	was := ledger.Node{}
+	a.log.View(func(l *ledger.Ledger) {
+		if refusal = l.MayRemove(&command); refusal == nil && l.Node(command.Node) != nil {
+			was = *l.Node(command.Node)
+		}
+	})
+	if refusal != nil {
+		return refusal
+	}
+	if err := a.stepBack(ctx, command); err != nil {
+		a.stay(context.WithoutCancel(ctx), was)
+		return err
+	}
+	a.cfg.Logger.Info("this host leaves the cluster; its containers run on", "by", by)
+	a.part(a.parting())
+	return nil
+}
+
+// stepBack hands everything on that others count on this node for, and has it removed.
+func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
+	// What is asked for meanwhile goes to hosts that stay.
+	if err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: command.Node, By: command.By}}); err != nil {
+		return err
+	}
+	if err := a.giveUpVote(ctx); err != nil {
+		return err
+	}
+	if err := a.handOnKey(ctx); err != nil {
+		return err
+	}
+	// Once it is removed others need not answer it any more, and what this replica was
+	// told of it counts as an answer.
+	err := a.decree(ctx, ledger.Command{ID: identity.NewID(), Remove: &command})
+	if a.parting() != nil {
+		return nil
+	}
+	return err
+}
+
+// stay undoes what stepBack did.
+func (a *agent) stay(ctx context.Context, was ledger.Node) {
+	err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
+	if err = errors.Join(err, a.wishVote(ctx, was.Vote)); err != nil {
+		a.cfg.Logger.Warn("this host stays, drained or without a vote: see \"ddocker node activate\" and \"ddocker raft promote\"", "err", err)
+	}
+}
+
+// decree has the ledger carry out a command.
+func (a *agent) decree(ctx context.Context, command ledger.Command) error {
+	result, _, err := a.log.Propose(ctx, command)
+	if err == nil && result.Refusal != nil {
+		return result.Refusal
+	}
+	return err
+}
+
+func (a *agent) wishVote(ctx context.Context, want ledger.Suffrage) error {
+	return a.decree(ctx, ledger.Command{Vote: &ledger.Vote{Node: a.id.NodeID(), Want: want}})
+}
+
+// giveUpVote returns when this node neither leads nor votes, so that nobody misses it.
+func (a *agent) giveUpVote(ctx context.Context) error {
+	if !a.isVoter(a.id.NodeID()) {
+		return nil
+	}
+	if err := a.wishVote(ctx, ledger.Never); err != nil {
+		return err
+	}
+	for a.isVoter(a.id.NodeID()) {
+		if !sleep(ctx, voteEvery) {
+			return fmt.Errorf("host %s still votes on the cluster's log, because no other host that answers took over within %s: see \"ddocker raft peers\"; nothing was changed",
+				a.cfg.Name, leaveTimeout)
+		}
+	}
+	return nil
+}
+
+// handOnKey returns when one of the voters at least has the CA's key, if this node has it:
+// it may be the only one.
+func (a *agent) handOnKey(ctx context.Context) error {
+	ca := a.authority()
+	if ca == nil {
+		return nil
+	}
+	key, err := ca.KeyPEM()
+	if err != nil {
+		return err
+	}
+	for {
+		_, err := askVoters[struct{}](ctx, a, "/rpc/ca-key/keep", caKey{key})
+		if err == nil {
+			return nil
+		}
+		if !sleep(ctx, voteEvery) {
+			return fmt.Errorf("hand the CA's key on: %w", err)
+		}
+	}
+}
+
+// takeKey keeps the CA's key for a voter that leaves.
+func (a *agent) takeKey(_ context.Context, k caKey) (*struct{}, error) {
+	switch {
+	case !a.isVoter(a.id.NodeID()):
+		return nil, errors.New("the CA's key is for voters")
+	case a.authority() != nil:
+		return &struct{}{}, nil
+	}
+	return &struct{}{}, a.keepAuthority(k.Key)
+}
+
+// parting returns what the ledger says of this node's removal; nil: nothing.
+func (a *agent) parting() (p *parting) {
+	a.log.View(func(l *ledger.Ledger) {
+		if g := l.GoneNode(a.id.NodeID()); g != nil {
+			p = &parting{Node: g.ID, Name: g.Name, At: g.At, By: g.By, Left: g.Left}
+		}
+	})
+	return p
+}
+
+// gone says whether the cluster has removed the node.
+func (a *agent) gone(id string) (gone bool) {
+	a.log.View(func(l *ledger.Ledger) { gone = l.GoneNode(id) != nil })
+	return gone
+}
+
+// part ends the agent of a machine that is no part of the cluster any more.
+func (a *agent) part(p *parting) {
+	if p == nil { // this replica lags
+		p = &parting{Node: a.id.NodeID(), Name: a.cfg.Name, At: time.Now(), Left: true}
+	}
+	select {
+	case a.parted <- p:
+	default: // it ends already
+	}
+}
+
+// member returns when this node has been removed from the cluster, as an error, or with
+// ctx.
+func (a *agent) member(ctx context.Context) error {
+	for {
+		changed := a.log.Changed()
+		// Who leaves by its own wish says so itself, when it has been answered.
+		if p := a.parting(); p != nil && len(a.leaving) == 0 {
+			return p
+		}
+		select {
+		case p := <-a.parted:
+			return p
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// settleParting leaves the data directory as one of a machine that is in no cluster. It
+// returns an error if that was not this machine's own wish.
+func (a *agent) settleParting(p *parting) error {
+	p.Token = hashOf(a.cfg.Token)
+	text, err := json.Marshal(p)
+	if err == nil {
+		err = writeDurably(filepath.Join(a.cfg.DataDir, fileParted), text)
+	}
+	switch {
+	case err != nil:
+		return errors.Join(p, err)
+	case !p.Left:
+		return p
+	}
+	return wipe(a.cfg.DataDir)
+}
+
+func hashOf(token string) string {
+	if token == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// wipe removes what made the machine a node: identity, keys, log, and where the others are.
+func wipe(dir string) error {
+	var failed error
+	next, _ := filepath.Glob(filepath.Join(dir, "ca-key-*.pem")) // which has no other error than the pattern's
+	for _, path := range next {
+		failed = errors.Join(failed, os.Remove(path))
+	}
+	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileFounding, filePeers, dirRaft} {
+		failed = errors.Join(failed, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	return failed
+}
+
+// mayReturn refuses to start on a machine that is no part of its cluster any more, unless
+// it is told to join one: it is then as good as new.
+func mayReturn(cfg *agentConfig) error {
+	path := filepath.Join(cfg.DataDir, fileParted)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var p parting
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if id, err := identity.Load(filepath.Join(cfg.DataDir, dirTLS)); err == nil && id.NodeID() != p.Node {
+		return os.Remove(path) // it has joined since
+	}
+	switch {
+	case (cfg.Join == "" || cfg.Token == "") && p.Left:
+		return fmt.Errorf("%w; or, to found a new cluster, remove %s", &p, path)
+	case cfg.Join == "" || cfg.Token == "":
+		return fmt.Errorf("%w; or, to found a new cluster, give an empty --data-dir", &p)
+	case p.Token == hashOf(cfg.Token):
+		return fmt.Errorf("%w; the token that was given is the one of before", &p)
+	}
+	return wipe(cfg.DataDir)
+}
