@@ -158,7 +158,11 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 		leaving: make(chan struct{}, 1), parted: make(chan *parting, 1),
 	}
 	if err := a.build(ctx); err != nil {
-		return nil, errors.Join(err, cfg.stores.Close())
+		err = errors.Join(err, cfg.stores.Close())
+		if p := (*parting)(nil); errors.As(err, &p) {
+			err = cmp.Or(a.settleParting(p), err)
+		}
+		return nil, err
 	}
 	return a, nil
 }
@@ -265,7 +269,8 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Restore: a.log.Restore, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
+		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave,
+		RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }
