@@ -87,6 +87,12 @@ func runAgent(ctx context.Context, cfg agentConfig) error {
 		return err
 	}
 	a, err := newAgent(ctx, cfg)
+	if p := partingIn(err); p != nil && !exists(cfg.DataDir, fileParted) {
+		if err := cfg.removedMeanwhile(p); err != nil {
+			return err
+		}
+		a, err = newAgent(ctx, cfg) // which says so, or joins anew
+	}
 	if err != nil {
 		return err
 	}
@@ -186,7 +192,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	}
 	a.seeds = a.findSeeds(ctx)
 	if err := a.introduce(ctx); err != nil {
-		return err
+		return errors.Join(err, a.audit.Close())
 	}
 	a.transport = a.peerTransport()
 	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
@@ -397,8 +403,8 @@ func (a *agent) run(ctx context.Context) error {
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
 	err = errors.Join(err, a.audit.Close())
-	if p := (*parting)(nil); errors.As(err, &p) {
-		return a.settleParting(p)
+	if p := partingIn(err); p != nil {
+		return a.cfg.settleParting(p)
 	}
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -330,10 +330,7 @@ func (a *agent) recognize(ctx context.Context, h hello) error {
 
 // farewell tells a removed node so.
 func farewell(gone *ledger.Departed) *unwelcome {
-	return &unwelcome{
-		Message: fmt.Sprintf("host %s was removed from the cluster by %s at %s: to join it again, run there \"ddocker agent --join HOST --token TOKEN\" with an empty --data-dir", gone.Name, gone.By, gone.At.Format(time.RFC3339)),
-		Gone:    gone,
-	}
+	return &unwelcome{Message: partingOf(gone).Error(), Gone: gone}
 }
 
 // unlikeOthers refuses a node that comes back under the name of another.

@@ -29,6 +29,7 @@ const (
 	fileKey      = "gossip.key" // 32 bytes
 	fileCAKey    = "ca-key.pem" // on voters only
 	fileFounding = "founding"   // there from the first line of founding to the last
+	fileJoined   = "joined"     // SHA-256 of the token with which the node has joined
 )
 
 // maxMessage bounds what nodes say to each other while joining, in bytes.
@@ -160,6 +161,9 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 			return nil, t, refused
 		}
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
+			return nil, t, err
+		}
+		if err := writeDurably(filepath.Join(cfg.DataDir, fileJoined), []byte(hashOf(cfg.Token))); err != nil {
 			return nil, t, err
 		}
 		text, err := json.Marshal(reply.Held)
