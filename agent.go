@@ -165,8 +165,8 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	}
 	if err := a.build(ctx); err != nil {
 		err = errors.Join(err, cfg.stores.Close())
-		if p := (*parting)(nil); errors.As(err, &p) {
-			err = cmp.Or(a.settleParting(p), err)
+		if p := partingIn(err); p != nil {
+			err = cmp.Or(cfg.settleParting(p), err)
 		}
 		return nil, err
 	}
