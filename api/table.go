@@ -87,7 +87,7 @@ func imageRoutes() []route {
 	return []route{
 		{post, pathBuild, open, (*API).build},
 		{post, "/build/cancel", open, (*API).here},
-		{post, "/build/prune", admins, (*API).pruneBuilds},
+		{post, "/build/prune", lists, (*API).pruneBuilds},
 		{post, "/session", open, (*API).session},
 		{post, "/grpc", open, (*API).session},
 
