@@ -157,7 +157,7 @@ func clusterRoutes() []route {
 		{post, "/ddocker/raft/automatic/{}", admins, (*API).autoServer},
 		{get, "/ddocker/audit", lists, (*API).showAudit},
 		{get, "/ddocker/gpus", lists, (*API).listCards},
-		{get, "/ddocker/nvidia-smi", open, (*API).smi},
+		{get, "/ddocker/nvidia-smi", lists, (*API).smi},
 	}
 }
 
