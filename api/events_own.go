@@ -95,33 +95,35 @@ func (o *audience) ofObject(ctx context.Context, kind ledger.Kind, name, action 
 	return o.is(owner, string(kind), name)
 }
 
-// ofImage goes by the image's names, of which it may have lost the last.
+// ofImage goes by the name that the event tells, or else by all that the image has.
 func (o *audience) ofImage(e *about) bool {
-	names := []string{}
+	var names, owners []string
+	all, what := false, e.Actor.ID
 	for _, ref := range []string{e.Actor.ID, e.Actor.Attributes["name"]} {
 		if name, ok := ledger.ImageName(ref); ok {
-			names = append(names, name)
+			names, what = []string{name}, name
 		}
 	}
-	owners, all := []string{}, false
 	o.api.cfg.Log.View(func(l *ledger.Ledger) {
-		for _, name := range append(names, l.ImageNames(e.Actor.ID)...) {
+		if len(names) == 0 {
+			names = l.ImageNames(e.Actor.ID)
+		}
+		for _, name := range names {
 			if i := l.Image(name); i != nil {
 				owners, all = append(owners, i.Owner), all || common(l, i.Owner)
 			}
 		}
 	})
+	me := o.api.who(o.call).Name
 	switch {
 	case all:
 		return true
-	case len(owners) == 0:
-		return o.remembers("image", e.Actor.ID)
-	}
-	me := o.api.who(o.call).Name
-	if at := slices.Index(owners, me); at < 0 {
+	case len(owners) == 0: // it has lost the name, or the last of them
+		return o.remembers("image", what)
+	case !slices.Contains(owners, me):
 		return false
 	}
-	return o.is(me, "image", e.Actor.ID)
+	return o.is(me, "image", e.Actor.ID) && o.is(me, "image", what)
 }
 
 // is says whether that owner is the reader, and remembers it of the thing if so.

@@ -129,7 +129,7 @@ func clusterRoutes() []route {
 		{get, "/plugins", open, (*API).noPlugins},
 
 		{get, "/ddocker/nodes", open, (*API).listNodes},
-		{get, "/ddocker/nodes/{}", open, (*API).inspectNode},
+		{get, "/ddocker/nodes/{}", lists, (*API).inspectNode},
 		{post, "/ddocker/nodes/{}/drain", admins, (*API).drainNode},
 		{post, "/ddocker/nodes/{}/activate", admins, (*API).activateNode},
 		{post, "/ddocker/nodes/{}/labels", admins, (*API).labelNode},
