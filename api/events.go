@@ -67,7 +67,7 @@ func (a *API) events(w http.ResponseWriter, c *call) {
 	}
 	ctx, cut := context.WithCancelCause(c.Context())
 	s.cut = cut
-	one := &stream{cut: cut}
+	one := &stream{call: c, cut: cut}
 	a.streams.begin(one)
 	defer a.streams.end(one)
 	defer s.running.Wait()

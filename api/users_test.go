@@ -3,7 +3,9 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -120,6 +122,47 @@ func TestWhatIsOpenToEverybodyTellsAndTouchesNothingOfOthers(t *testing.T) {
 			for _, path := range []string{"/networks/diary", "/volumes/diary", "/images/diary/json"} {
 				h.want(http.StatusOK, "", get, path, "")
 			}
+		})
+	}
+}
+
+// A user that is removed, or has another role, hears no more of what it once asked for.
+func TestStreamsEndWithTheirUsersRights(t *testing.T) {
+	for how, then := range map[string]*Caller{"removed": nil, "no admin any more": {Name: "bob", Role: ledger.Member}} {
+		t.Run(how, func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				w.as("bob", ledger.Admin)
+				h := w.hosts[0]
+				h.start("web", "n2")
+				events := h.watch("")
+				logs := make(chan string, 1)
+				resp, err := h.client.RoundTrip(httptest.NewRequestWithContext(w.Context(), get, "http://ddocker/containers/web/logs?follow=1&stdout=1&stderr=1", nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					defer resp.Body.Close()
+					text, _ := io.ReadAll(resp.Body) // its end is the point
+					logs <- string(text)
+				}()
+				time.Sleep(3 * deadEvery)
+				if open := len(h.api.streams.from()["id-n2"]); open != 1 {
+					t.Fatalf("%d streams are open", open)
+				}
+				w.mu.Lock()
+				w.who = then
+				w.mu.Unlock()
+				began := time.Now()
+				if err := events.end(); err == nil {
+					t.Error("the events end as if nothing followed")
+				}
+				if got := <-logs; !strings.Contains(got, "bob was removed from the cluster's users, or has another role now") {
+					t.Errorf("the log ends with %q", got)
+				}
+				if took := time.Since(began); took > deadEvery {
+					t.Errorf("it took %v", took)
+				}
+			})
 		})
 	}
 }

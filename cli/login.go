@@ -64,7 +64,7 @@ func (a *app) login(ctx context.Context, file string) error {
 	if err != nil {
 		return fmt.Errorf("log in: %w", err)
 	}
-	hosts, files, err := readLogin(text)
+	hosts, user, files, err := readLogin(text)
 	if err != nil {
 		return fmt.Errorf("log in: %s is no file of \"ddocker user add\": %w", file, err)
 	}
@@ -92,26 +92,27 @@ func (a *app) login(ctx context.Context, file string) error {
 			return fmt.Errorf("log in: %w", err)
 		}
 	}
+	fmt.Fprintf(a.Stdout, "ddocker now uses the cluster at %s, as %s\n", hosts, user)
 	if a.Getenv("DDOCKER_HOST") != "" {
 		fmt.Fprintln(a.Stderr, "WARNING: DDOCKER_HOST is set in the environment and goes before the login: unset it")
 	}
 	return nil
 }
 
-// readLogin reads the archive of a context: the hosts of its cluster, and the files by
-// which its user is known there.
-func readLogin(text []byte) (hosts string, files map[string][]byte, err error) {
+// readLogin reads the archive of a context: the hosts of its cluster, its user, and the
+// files by which that is known there.
+func readLogin(text []byte) (hosts, user string, files map[string][]byte, err error) {
 	all := map[string][]byte{}
 	for r := tar.NewReader(bytes.NewReader(text)); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			break
 		}
-		if err != nil {
-			return "", nil, err
+		if err == nil {
+			all[h.Name], err = io.ReadAll(r)
 		}
-		if all[h.Name], err = io.ReadAll(r); err != nil {
-			return "", nil, err
+		if err != nil {
+			return "", "", nil, fmt.Errorf("read it as a tar archive: %v", err) // not wrapped: no connection broke off
 		}
 	}
 	var meta struct {
@@ -119,23 +120,26 @@ func readLogin(text []byte) (hosts string, files map[string][]byte, err error) {
 		Endpoints map[string]struct{ Host string }
 	}
 	if err := json.Unmarshal(all["meta.json"], &meta); err != nil {
-		return "", nil, fmt.Errorf("read its meta.json: %w", err)
+		return "", "", nil, fmt.Errorf("read its meta.json: %w", err)
 	}
 	hosts = firstOf(meta.Metadata.Hosts, meta.Endpoints["docker"].Host)
 	if hosts == "" {
-		return "", nil, errors.New("it names no host")
+		return "", "", nil, errors.New("it names no host")
 	}
 	if _, err := parseHosts(hosts); err != nil {
-		return "", nil, err
+		return "", "", nil, err
 	}
 	files = map[string][]byte{}
 	for _, name := range certificateFiles() {
 		if files[name] = all[archiveTLS+name]; files[name] == nil {
-			return "", nil, fmt.Errorf("it has no %s", name)
+			return "", "", nil, fmt.Errorf("it has no %s", name)
 		}
 	}
-	_, err = tls.X509KeyPair(files["cert.pem"], files["key.pem"])
-	return hosts, files, err
+	pair, err := tls.X509KeyPair(files["cert.pem"], files["key.pem"])
+	if err != nil {
+		return "", "", nil, err
+	}
+	return hosts, pair.Leaf.Subject.CommonName, files, nil
 }
 
 // ownDir is where ddocker keeps what is the user's.

@@ -147,7 +147,9 @@ func newFile(name string) (*secretFile, error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".ddocker-")
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", name, err)
+		var why *os.PathError // of a name that nobody knows
+		errors.As(err, &why)
+		return nil, fmt.Errorf("write %s: %w", name, why.Err)
 	}
 	return &secretFile{f, name}, nil
 }
