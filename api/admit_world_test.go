@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -15,9 +14,9 @@ import (
 
 // as has the next requests come from somebody else.
 func (w *world) as(name string, role ledger.Role) {
-	for _, h := range w.hosts {
-		h.api.cfg.Caller = func(*http.Request) (Caller, error) { return Caller{Name: name, Role: role}, nil }
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.who = &Caller{Name: name, Role: role}
 }
 
 // allow has the settings allow users the words.

@@ -66,7 +66,7 @@ func (a *API) showAudit(w http.ResponseWriter, c *call) {
 	if lines = lines[max(0, len(lines)-tail):]; f.write(w, lines) != nil || query.Get("follow") == "" || query.Get("until") != "" {
 		return
 	}
-	f.follow(c.Context(), w)
+	f.follow(c, w)
 }
 
 func auditTail(text string) (n int, err error) {
@@ -166,10 +166,10 @@ func (f *auditFollower) write(w http.ResponseWriter, lines []auditLine) error {
 }
 
 // follow passes on what comes, until the client goes or this agent ends.
-func (f *auditFollower) follow(ctx context.Context, w http.ResponseWriter) {
-	ctx, cut := context.WithCancelCause(ctx)
+func (f *auditFollower) follow(c *call, w http.ResponseWriter) {
+	ctx, cut := context.WithCancelCause(c.Context())
 	defer cut(nil)
-	one := &stream{cut: cut}
+	one := &stream{call: c, cut: cut}
 	f.api.streams.begin(one)
 	defer f.api.streams.end(one)
 	tick := time.NewTicker(auditEvery)

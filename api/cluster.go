@@ -235,6 +235,11 @@ func (a *API) snapshot(w http.ResponseWriter, c *call) {
 
 // smi passes on what nvidia-smi says on a host.
 func (a *API) smi(w http.ResponseWriter, c *call) {
+	if a.onlyOwn(c) {
+		failWith(w, forbidden("nvidia-smi shows everybody's processes, and %s sees only what is its own: "+
+			"use \"ddocker nvidia-smi\" without a host, or with --format", a.who(c).Name))
+		return
+	}
 	ref := c.URL.Query().Get("host")
 	var id string
 	a.cfg.Log.View(func(l *ledger.Ledger) {

@@ -34,6 +34,7 @@ var errSlow = errors.New("the reader of the events is too slow")
 // eventStream is the events of all hosts on their way to one client.
 type eventStream struct {
 	api     *API
+	hears   func(ctx context.Context, event []byte) bool // the client
 	version string
 	filters string    // as engines read them
 	nodes   []string  // names or IDs of the hosts asked for; none is all
@@ -66,7 +67,7 @@ func (a *API) events(w http.ResponseWriter, c *call) {
 	}
 	ctx, cut := context.WithCancelCause(c.Context())
 	s.cut = cut
-	one := &stream{cut: cut}
+	one := &stream{call: c, cut: cut}
 	a.streams.begin(one)
 	defer a.streams.end(one)
 	defer s.running.Wait()
@@ -97,7 +98,7 @@ func (a *API) events(w http.ResponseWriter, c *call) {
 func (a *API) eventStream(c *call) (*eventStream, error) {
 	query := c.URL.Query()
 	s := &eventStream{
-		api: a, version: c.version, began: time.Now(),
+		api: a, hears: newAudience(a, c).hears, version: c.version, began: time.Now(),
 		arrived: make(chan arrival, maxWaiting), feeds: map[string]bool{},
 	}
 	for key, into := range map[string]*time.Time{"since": &s.since, "until": &s.until} {

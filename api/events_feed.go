@@ -107,7 +107,7 @@ func (f *feed) take(ctx context.Context, line eventLine, live bool) error {
 		}
 		return nil
 	}
-	if f.trials.hide(line.Event) {
+	if f.trials.hide(line.Event) || !f.stream.hears(ctx, line.Event) {
 		return nil
 	}
 	one, key, err := decorate(line.Event, f.name)

@@ -79,3 +79,10 @@ func (f filters) mayMatch(id, name string) bool {
 	}
 	return true
 }
+
+// hasLabel says whether the labels have one as filters write it, KEY or KEY=VALUE.
+func hasLabel(labels map[string]string, wanted string) bool {
+	key, value, exact := strings.Cut(wanted, "=")
+	is, ok := labels[key]
+	return ok && (!exact || is == value)
+}

@@ -80,6 +80,7 @@ func (a *API) listNetworks(w http.ResponseWriter, c *call) {
 		for _, r := range list {
 			if a.seesObject(c, ledger.Network, r) {
 				a.onNetwork(c, r)
+				a.tellOwner(r, a.objectOf(ledger.Network, r))
 				rows = append(rows, r)
 			}
 		}
@@ -187,11 +188,10 @@ func (a *API) inspectNetwork(w http.ResponseWriter, c *call) {
 		r["Id"] = raw(f.obj.ID)
 		a.addContainers(c, f, r)
 	}
-	if beside || a.onlyOwn(c) {
-		a.onNetwork(c, r)
-		answer.body.Reset()
-		answer.body.Write(raw(r))
-	}
+	a.onNetwork(c, r)
+	a.tellOwner(r, f.obj)
+	answer.body.Reset()
+	answer.body.Write(raw(r))
 	answer.writeTo(w)
 }
 

@@ -81,6 +81,9 @@ func (a *API) inspectNode(w http.ResponseWriter, c *call) {
 			d.Outsiders = append(d.Outsiders, placementRow{Name: o.Name, ID: o.ID, Type: typeWords(&o.Grant, nil)})
 		}
 	})
+	sees := a.sight(c)
+	hides := func(r placementRow) bool { return !sees(r.Owner) }
+	d.Placements, d.Outsiders = slices.DeleteFunc(d.Placements, hides), slices.DeleteFunc(d.Outsiders, hides)
 	reply(w, http.StatusOK, d)
 }
 

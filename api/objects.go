@@ -259,8 +259,18 @@ func (a *API) removeObject(w http.ResponseWriter, c *call, kind ledger.Kind) {
 		failWith(w, err)
 		return
 	}
-	ctx := context.WithoutCancel(c.Context())
-	answer, err := a.request(ctx, del, f.node, c.to(f.id), c.URL.Query(), nil)
+	answer, err := a.dropObject(context.WithoutCancel(c.Context()), c, kind, f, c.URL.Query())
+	if err != nil {
+		failWith(w, err)
+		return
+	}
+	answer.writeTo(w)
+}
+
+// dropObject has an object's host remove it, unless it is used there, and returns what
+// the engine says to that.
+func (a *API) dropObject(ctx context.Context, c *call, kind ledger.Kind, f found, query url.Values) (*record, error) {
+	answer, err := a.request(ctx, del, f.node, c.versionedPath(pathOf(kind, f.id)), query, nil)
 	if err == nil && f.obj != nil && (answer.status/100 == 2 || answer.status == http.StatusNotFound) {
 		err = a.undefine(ctx, f)
 		if answer.status == http.StatusNotFound {
@@ -268,11 +278,7 @@ func (a *API) removeObject(w http.ResponseWriter, c *call, kind ledger.Kind) {
 			answer.body.Reset()
 		}
 	}
-	if err != nil {
-		failWith(w, err)
-		return
-	}
-	answer.writeTo(w)
+	return answer, err
 }
 
 // undefine ends an object that its home's engine has no more, unless its host did it

@@ -16,29 +16,51 @@ import (
 // takeTimeout bounds what takes its time on one host: much may be deleted, or counted.
 const takeTimeout = 2 * time.Minute
 
-// pruneBuilds empties the build caches of all hosts that answer.
+// pruneBuilds empties the build caches of all hosts that answer. Nobody can tell whose a
+// piece of them is: to users, none of it is theirs.
 func (a *API) pruneBuilds(w http.ResponseWriter, c *call) {
+	if !a.who(c).admin() {
+		reply(w, http.StatusOK, map[string]any{"CachesDeleted": nil, "SpaceReclaimed": 0})
+		return
+	}
 	a.pruneEach(w, c, "CachesDeleted", func(string, string) bool { return true })
 }
 
-// networksDeleted is Docker's key for what a prune of networks did.
-const networksDeleted = "NetworksDeleted"
+// Docker's keys for what a prune removed.
+const (
+	containersDeleted = "ContainersDeleted"
+	networksDeleted   = "NetworksDeleted"
+	volumesDeleted    = "VolumesDeleted"
+)
 
-// pruneContainers removes the stopped containers of all hosts that answer.
+// pruneContainers removes the stopped containers of all hosts that answer; users'
+// prunes remove their own.
 func (a *API) pruneContainers(w http.ResponseWriter, c *call) {
+	if !a.who(c).admin() {
+		a.pruneOwn(w, c, a.prunesContainers())
+		return
+	}
 	// Their hosts tell the ledger.
-	a.pruneEach(w, c, "ContainersDeleted", func(string, string) bool { return true })
+	a.pruneEach(w, c, containersDeleted, func(string, string) bool { return true })
 }
 
 // pruneNetworks removes the networks that no container is on from all hosts that
 // answer.
 func (a *API) pruneNetworks(w http.ResponseWriter, c *call) {
+	if !a.who(c).admin() {
+		a.pruneOwn(w, c, a.prunesNetworks(c))
+		return
+	}
 	a.pruneObjects(w, c, ledger.Network, networksDeleted)
 }
 
 // pruneVolumes removes the volumes that no container uses from all hosts that answer.
 func (a *API) pruneVolumes(w http.ResponseWriter, c *call) {
-	a.pruneObjects(w, c, ledger.Volume, "VolumesDeleted")
+	if !a.who(c).admin() {
+		a.pruneOwn(w, c, a.prunesVolumes(c))
+		return
+	}
+	a.pruneObjects(w, c, ledger.Volume, volumesDeleted)
 }
 
 func (a *API) pruneObjects(w http.ResponseWriter, c *call, kind ledger.Kind, deleted string) {

@@ -32,14 +32,15 @@ type prunable struct {
 }
 
 // pruneImages removes images without a name from all hosts that answer, and, if
-// the client asks for more than these, names whose image no container uses.
+// the client asks for more than these, names whose image no container uses. Users lose
+// names that they gave; images without one are nobody's, and stay for admins to prune.
 func (a *API) pruneImages(w http.ResponseWriter, c *call) {
 	which, err := a.prunable(c)
 	done := pruned{ImagesDeleted: steps{}}
 	if err == nil && which.named {
 		err = a.pruneNames(c, which, &done)
 	}
-	if err == nil {
+	if err == nil && a.who(c).admin() {
 		err = a.pruneDangling(c.Context(), which, &done)
 	}
 	if err != nil {
@@ -89,6 +90,10 @@ func (a *API) pruneNames(c *call, which prunable, done *pruned) error {
 			if l.ImageUser(i.id) == "" {
 				names = l.ImageNames(i.id)
 			}
+			names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+				is := l.Image(name)
+				return !a.who(c).admin() && (is == nil || is.Owner != a.who(c).Name)
+			})
 		})
 		if len(names) > 0 && which.has(i.id, i.created) {
 			a.pruneImage(c.Context(), i.id, names, sizes, done)

@@ -35,6 +35,21 @@ func (a *API) ownerOfObject(kind ledger.Kind, name string) (owner string) {
 	return owner
 }
 
+// objectOf returns the network or volume of a row; nil: the cluster did not make it.
+func (a *API) objectOf(kind ledger.Kind, r row) (o *ledger.Object) {
+	var name string
+	json.Unmarshal(r["Name"], &name) // an empty one is nobody's
+	a.cfg.Log.View(func(l *ledger.Ledger) { o = l.Object(kind, name) })
+	return o
+}
+
+// tellOwner adds whose a network or a volume is, and on which host, under "Ddocker".
+func (a *API) tellOwner(r row, o *ledger.Object) {
+	if o != nil {
+		r["Ddocker"] = raw(struct{ Node, Owner string }{a.hosts.name(o.Home), o.Owner})
+	}
+}
+
 // seesObject says whether the caller sees the network or volume of a row.
 func (a *API) seesObject(c *call, kind ledger.Kind, r row) bool {
 	var name string

@@ -46,13 +46,15 @@ type stream struct {
 	node string // it comes from; "" is from several
 	cut  context.CancelCauseFunc
 
-	spare sync.WaitGroup
+	lapsed atomic.Bool // the client's right to it
+	spare  sync.WaitGroup
 }
 
 // Causes of the end of a stream that nobody else ended.
 var (
 	errDead     = errors.New("gossip and the node itself say that it is dead")
 	errStopping = errors.New("this agent is stopping")
+	errLapsed   = errors.New("the user was removed, or may do something else now")
 )
 
 // watch has the reader of an answer told when it breaks off. It is called by
@@ -165,6 +167,9 @@ func (s *stream) sentence() string {
 
 func (s *stream) cause() string {
 	name := s.api.hosts.name(s.node)
+	if s.lapsed.Load() {
+		return s.call.caller.Name + " was removed from the cluster's users, or has another role now"
+	}
 	if s.api.streams.stopping.Load() {
 		return fmt.Sprintf("the agent of host %s, which passed on what came from host %s, is stopping", s.api.cfg.Name, name)
 	}
@@ -225,13 +230,27 @@ func (s *streams) from() map[string][]*stream {
 
 const (
 	// deadEvery is how often streams are looked after whose node gossip calls dead:
-	// it knows sooner than the connection.
+	// it knows sooner than the connection; and those whose client may be nobody any more.
 	deadEvery = time.Second
 	// partingTime is how long an agent that stops waits for clients to be told.
 	partingTime = 500 * time.Millisecond
 )
 
-// run ends streams that come from nodes which have died, and all when ctx ends.
+// lapse ends the streams of those who are no users any more, or have another role: they
+// may open others, if they may.
+func (s *streams) lapse(a *API) {
+	for _, open := range s.from() {
+		for _, one := range open {
+			if now, err := a.cfg.Caller(one.call.Request); err != nil || now.Role != one.call.caller.Role {
+				one.lapsed.Store(true)
+				one.cut(errLapsed)
+			}
+		}
+	}
+}
+
+// run ends streams that come from nodes which have died or go to nobody, and all when
+// ctx ends.
 func (s *streams) run(ctx context.Context, a *API) {
 	tick := time.NewTicker(deadEvery)
 	defer tick.Stop()
@@ -242,6 +261,7 @@ func (s *streams) run(ctx context.Context, a *API) {
 			s.part()
 			return
 		}
+		s.lapse(a)
 		for node, open := range s.from() {
 			if node == "" || node == a.cfg.Self || a.cfg.Alive(node) {
 				continue

@@ -87,7 +87,7 @@ func imageRoutes() []route {
 	return []route{
 		{post, pathBuild, open, (*API).build},
 		{post, "/build/cancel", open, (*API).here},
-		{post, "/build/prune", admins, (*API).pruneBuilds},
+		{post, "/build/prune", lists, (*API).pruneBuilds},
 		{post, "/session", open, (*API).session},
 		{post, "/grpc", open, (*API).session},
 
@@ -129,7 +129,7 @@ func clusterRoutes() []route {
 		{get, "/plugins", open, (*API).noPlugins},
 
 		{get, "/ddocker/nodes", open, (*API).listNodes},
-		{get, "/ddocker/nodes/{}", open, (*API).inspectNode},
+		{get, "/ddocker/nodes/{}", lists, (*API).inspectNode},
 		{post, "/ddocker/nodes/{}/drain", admins, (*API).drainNode},
 		{post, "/ddocker/nodes/{}/activate", admins, (*API).activateNode},
 		{post, "/ddocker/nodes/{}/labels", admins, (*API).labelNode},
@@ -159,7 +159,7 @@ func clusterRoutes() []route {
 		{post, "/ddocker/raft/automatic/{}", admins, (*API).autoServer},
 		{get, "/ddocker/audit", lists, (*API).showAudit},
 		{get, "/ddocker/gpus", lists, (*API).listCards},
-		{get, "/ddocker/nvidia-smi", open, (*API).smi},
+		{get, "/ddocker/nvidia-smi", lists, (*API).smi},
 	}
 }
 

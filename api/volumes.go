@@ -77,6 +77,9 @@ func (a *API) listVolumes(w http.ResponseWriter, c *call) {
 			return
 		}
 		list = slices.DeleteFunc(list, func(r row) bool { return !a.seesObject(c, ledger.Volume, r) })
+		for _, r := range list {
+			a.tellOwner(r, a.objectOf(ledger.Volume, r))
+		}
 		rows, warnings = append(rows, list...), append(warnings, told...)
 	}
 	reply(w, http.StatusOK, map[string]any{"Volumes": rows, "Warnings": warnings})
@@ -112,11 +115,21 @@ func (a *API) inspectVolume(w http.ResponseWriter, c *call) {
 	if err == nil {
 		err = a.reached(c.Context(), ledger.Volume, c.ref, f.node)
 	}
+	var answer *record
+	if err == nil {
+		answer, err = a.request(c.Context(), get, f.node, c.to(f.id), c.URL.Query(), nil)
+	}
 	if err != nil {
 		failWith(w, err)
 		return
 	}
-	a.send(w, c, f.node, f.id)
+	var r row
+	if f.obj != nil && answer.status == http.StatusOK && json.Unmarshal(answer.body.Bytes(), &r) == nil {
+		a.tellOwner(r, f.obj)
+		answer.body.Reset()
+		answer.body.Write(raw(r))
+	}
+	answer.writeTo(w)
 }
 
 func (a *API) removeVolume(w http.ResponseWriter, c *call) { a.removeObject(w, c, ledger.Volume) }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -37,8 +38,9 @@ type world struct {
 	net      *vnet.Net            // of the relays
 	speaks   map[string][2]string // oldest and newest API version of a host's engine; else a 20.10's
 
-	mu   sync.Mutex      // guards down, and the growth of hosts
+	mu   sync.Mutex      // guards what follows, and the growth of hosts
 	down map[string]bool // nodes that gossip believes dead
+	who  *Caller         // of all requests; nil: nobody that is known
 }
 
 // agent is one machine and its agent.
@@ -67,7 +69,7 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 func inWorldOf(t *testing.T, n int, speaks map[string][2]string, play func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, net: vnet.New(1), down: map[string]bool{}, speaks: speaks}
+		w := &world{T: t, log: nodetest.NewLog(), raft: &fakeRaft{}, net: vnet.New(1), down: map[string]bool{}, speaks: speaks, who: &Caller{Name: "alice", Role: ledger.Admin}}
 		t.Cleanup(func() { time.Sleep(publishTimeout + time.Second) }) // so long a build may try to name what it built, and half of that a save may wait for its reader
 		alone := settings.Default()                                    // what a test does not ask for is not copied
 		alone.ImageReplicas = 1
@@ -124,7 +126,7 @@ func (w *world) add(name string) {
 	h.api = New(Config{
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
 		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
-		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: func(*http.Request) (Caller, error) { return Caller{Name: "alice", Role: ledger.Admin}, nil },
+		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: w.caller,
 		CA:    func() []byte { return []byte("the CA") },
 		Token: func() (text, hash string, err error) { return "the token", "its hash", nil },
 		RotateKey: func(ctx context.Context, kind ledger.Secret, by string) error {
@@ -163,6 +165,16 @@ func (w *world) add(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hosts = append(w.hosts, h)
+}
+
+// caller sends all requests.
+func (w *world) caller(*http.Request) (Caller, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.who == nil {
+		return Caller{}, errors.New("a client certificate of this cluster is needed")
+	}
+	return *w.who, nil
 }
 
 // serve serves until ctx ends and returns a way there.

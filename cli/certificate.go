@@ -50,10 +50,10 @@ func (a *app) clientTLS() (*tls.Config, error) {
 
 // certificates is the directory to take ca.pem, cert.pem and key.pem from.
 func (a *app) certificates() string {
-	if dir := a.Getenv("DOCKER_CERT_PATH"); dir != "" {
+	if dir := firstOf(a.tried, a.Getenv("DOCKER_CERT_PATH")); dir != "" {
 		return dir
 	}
-	own := filepath.Join(a.Getenv("HOME"), ".ddocker")
+	own := a.ownDir()
 	if _, err := os.Stat(filepath.Join(own, "cert.pem")); err == nil {
 		return own
 	}

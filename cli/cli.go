@@ -37,7 +37,8 @@ type Env struct {
 // app is what the commands of one invocation share.
 type app struct {
 	Env
-	host string // value of -H
+	host  string // value of -H
+	tried string // directory of the certificates of a login that is not yet known to be good
 }
 
 // Execute runs the command that env.Args name and returns the process's exit

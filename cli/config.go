@@ -79,21 +79,30 @@ func (a *app) applyConfig(ctx context.Context, file string) error {
 }
 
 func (a *app) readConfig(file string) ([]byte, error) {
+	text, err := a.readLimited(file, configLimit)
+	if err != nil {
+		return nil, fmt.Errorf("read the settings: %w", err)
+	}
+	return text, nil
+}
+
+// readLimited reads a file, or standard input (-), of at most so many bytes.
+func (a *app) readLimited(file string, most int64) ([]byte, error) {
 	in := a.Stdin
 	if file != "-" {
 		opened, err := os.Open(file)
 		if err != nil {
-			return nil, fmt.Errorf("read the settings: %w", err)
+			return nil, err
 		}
 		defer opened.Close()
 		in = opened
 	}
-	text, err := io.ReadAll(io.LimitReader(in, configLimit+1))
+	text, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the settings: %w", err)
+		return nil, err
 	}
-	if len(text) > configLimit {
-		return nil, fmt.Errorf("read the settings: %s has more than %d bytes", file, configLimit)
+	if int64(len(text)) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes", file, most)
 	}
 	return text, nil
 }

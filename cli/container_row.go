@@ -79,7 +79,7 @@ func newContainerRow(c containerSummary, trunc bool) containerRow {
 		State:        string(c.State),
 		Status:       c.Status,
 		Type:         c.Ddocker.Type,
-		User:         c.Ddocker.Owner,
+		User:         dash(c.Ddocker.Owner),
 		Util:         c.gpus(grantedCard.percent),
 		LocalVolumes: "0",
 		labels:       c.Labels,

@@ -38,7 +38,7 @@ func newContext(a *app) *cobra.Command {
 	}
 	uninstall := &cobra.Command{
 		Use:               "uninstall",
-		Short:             "Let plain docker use this machine's own engine again",
+		Short:             "Let plain docker use this machine's own engine again, and end a login",
 		Args:              arguments(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(*cobra.Command, []string) error { return a.uninstallContext() },
@@ -148,6 +148,11 @@ func (a *app) uninstallContext() error {
 	file, contexts, err := a.dockerContexts()
 	if err != nil {
 		return err
+	}
+	if out, err := a.logOut(); err != nil {
+		return err
+	} else if out {
+		fmt.Fprintln(a.Stdout, "ddocker uses this machine's own agent again")
 	}
 	if file.CurrentContext == contextName {
 		file.CurrentContext = ""

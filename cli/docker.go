@@ -76,6 +76,7 @@ func (a *app) addDocker(root *cobra.Command) {
 		}
 	}
 	a.extend(docker, all["cp"], all["container"], all["image"])
+	a.orFile(all["login"])
 	all["pull"].Args = cobra.MatchAll(all["pull"].Args, ofRegistry)
 	all["push"].Args = cobra.MatchAll(all["push"].Args, ofRegistry)
 	all["pull"].Short = "Download an image from another host or a registry"

@@ -22,9 +22,9 @@ type endpoint struct {
 func (e endpoint) String() string { return e.network + "://" + e.address }
 
 // hosts returns the agents to try, in order, from the first of -H,
-// DDOCKER_HOST, DOCKER_HOST and the local agent's socket that is given.
+// DDOCKER_HOST, DOCKER_HOST, a login and the local agent's socket that is given.
 func (a *app) hosts() ([]endpoint, error) {
-	return parseHosts(firstOf(a.host, a.Getenv("DDOCKER_HOST"), a.Getenv("DOCKER_HOST"), defaultSocket))
+	return parseHosts(firstOf(a.host, a.Getenv("DDOCKER_HOST"), a.Getenv("DOCKER_HOST"), a.loggedIn(), defaultSocket))
 }
 
 func parseHosts(list string) ([]endpoint, error) {

@@ -49,8 +49,9 @@ func newPs(a *app) *cobra.Command {
 		Short: "List containers",
 		Long: "List the containers of all hosts.\n\n" +
 			"RUNNING says True, False, or unreachable for a container whose host does not\n" +
-			"answer, or lost for one whose host was removed. Where a host has GPUs, USER says whose a container is, GPU which cards of\n" +
-			"its host it was granted, and UTIL how busy each of them is. A template for --format\n" +
+			"answer, or lost for one whose host was removed. USER says whose a container is,\n" +
+			"where they are several users' or a host has GPUs; then GPU says which cards of its\n" +
+			"host it was granted, and UTIL how busy each of them is. A template for --format\n" +
 			"knows docker's fields, and .Host .Type .Running .Owner .Created .User .GPU .GPUs\n" +
 			".Util besides; .GPUs are UUIDs.",
 		Example: "  ddocker ps -a\n" +
@@ -87,8 +88,11 @@ func (a *app) ps(ctx context.Context, o *psOptions) error {
 		rows[i] = newContainerRow(c, !o.noTrunc)
 	}
 	t := containerTable()
+	if list.gpus > 0 || list.owners() > 1 {
+		t.columns += "\t{{.User}}"
+	}
 	if list.gpus > 0 {
-		t.columns += "\t{{.User}}\t{{.GPU}}\t{{.Util}}"
+		t.columns += "\t{{.GPU}}\t{{.Util}}"
 	}
 	return write(a.Stdout, t, o.listing, rows)
 }
@@ -142,6 +146,16 @@ func filterArgs(conditions []string) (filters.Args, error) {
 		args.Add(strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value))
 	}
 	return args, nil
+}
+
+// owners counts whose the containers are, those that the cluster made.
+func (l *containerList) owners() int {
+	owners := map[string]bool{}
+	for _, r := range l.rows {
+		owners[r.Ddocker.Owner] = true
+	}
+	delete(owners, "")
+	return len(owners)
 }
 
 // containerList is the list of containers, and how many GPUs the cluster has.

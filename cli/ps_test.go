@@ -38,8 +38,8 @@ func TestPsOfAClusterWithGPUsSaysWhoHasThem(t *testing.T) {
 		"NAME   PORT   IMAGE   CREATED             HOST   TYPE         RUNNING   USER    GPU   UTIL\n"+
 		"abc           i       20-05-29T15:35:39   h1     2 TITAN Xp   True      alice   0,1   87%,0%\n"+
 		"def           i       20-05-29T15:35:39   h2     1 gpus       True      bob     0:1   -\n"+
-		"ghi           i       20-05-29T15:35:39   h2     -            False             -     -\n")
-	g.runs(t, "", "ps", "--format", "{{.User}} {{.GPU}} {{.GPUs}} {{.Util}}").wants(t, 0, "alice 0,1 GPU-1,GPU-2 87%,0%\nbob 0:1 GPU-3 -\n - - -\n")
+		"ghi           i       20-05-29T15:35:39   h2     -            False     -       -     -\n")
+	g.runs(t, "", "ps", "--format", "{{.User}} {{.GPU}} {{.GPUs}} {{.Util}}").wants(t, 0, "alice 0,1 GPU-1,GPU-2 87%,0%\nbob 0:1 GPU-3 -\n- - - -\n")
 	g.runs(t, "", "ps", "-q").wants(t, 0, "01\n02\n03\n")
 }
 

@@ -19,7 +19,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -37,13 +39,13 @@ func newUser(a *app) *cobra.Command {
 		Long: "Add a user of the cluster and write a context of docker's with a certificate that\n" +
 			"speaks for it, to use the cluster from any machine. Whoever has the file is that\n" +
 			"user, until \"ddocker user rm\". A user that there is gets one more certificate.",
-		Example:           "  ddocker user add alice -o alice.tar\n  docker context import ddocker alice.tar",
+		Example:           "  ddocker user add alice -o alice.tar\n  ddocker login alice.tar\n  docker context import ddocker alice.tar",
 		Args:              arguments(1, 1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(c *cobra.Command, args []string) error { return a.addUser(c, args[0], role, out, life) },
 	}
 	add.Flags().StringVar(&role, "role", role, "What it may do: \"user\" touches its own, \"admin\" everything")
-	add.Flags().StringVarP(&out, "output", "o", "", "File for the context, \"-\" for standard output (default NAME.ddocker.tar)")
+	add.Flags().StringVarP(&out, "output", "o", "", "File for the context, \"-\" for standard output (default NAME.ddocker.tar on a terminal, else \"-\")")
 	add.Flags().DurationVar(&life, "life", life, "How long the certificate is good")
 	list := &listing{}
 	ls := &cobra.Command{
@@ -74,6 +76,14 @@ func newUser(a *app) *cobra.Command {
 }
 
 func (a *app) addUser(c *cobra.Command, name, role, out string, life time.Duration) error {
+	if out == "" && isTerminal(a.Stdout) {
+		out = name + ".ddocker.tar"
+	}
+	file, err := newFile(out) // before the cluster knows of what could not be written then
+	if err != nil {
+		return err
+	}
+	defer file.discard()
 	cluster, err := a.connect()
 	if err != nil {
 		return err
@@ -85,36 +95,79 @@ func (a *app) addUser(c *cobra.Command, name, role, out string, life time.Durati
 	} else if err != nil && !there {
 		return err
 	}
-	cert, key, hash, err := selfSigned(name, life)
+	archive, err := cluster.certify(c.Context(), name, life)
 	if err != nil {
 		return err
+	}
+	if file == nil {
+		_, err = a.Stdout.Write(archive)
+		return err
+	}
+	if err := file.keep(archive); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Stdout, "%s speaks for %s for %s. Where it is to be used:\n  ddocker login %s    or, with plain docker: docker context import %s %s\n",
+		out, name, units.HumanDuration(life), out, contextName, out)
+	return nil
+}
+
+// certify gives a user a new certificate, and returns the archive of a context with it.
+func (cluster *connection) certify(ctx context.Context, name string, life time.Duration) ([]byte, error) {
+	cert, key, hash, err := selfSigned(name, life)
+	if err != nil {
+		return nil, err
 	}
 	var told struct {
 		CA        string
 		Addresses []string
 	}
 	path := "/ddocker/users/" + name + "/keys"
-	if err := cluster.decode(c.Context(), http.MethodPost, path, url.Values{"hash": {hash}, "life": {life.String()}}, &told); err != nil {
-		return err
+	if err := cluster.decode(ctx, http.MethodPost, path, url.Values{"hash": {hash}, "life": {life.String()}}, &told); err != nil {
+		return nil, err
 	}
 	if len(told.Addresses) == 0 {
-		return errors.New("the cluster does not know the address of any host yet: try again in a moment")
+		return nil, errors.New("the cluster does not know the address of any host yet: try again in a moment")
 	}
-	archive, err := contextArchive("tcp://"+told.Addresses[0], []byte(told.CA), cert, key)
+	for i, address := range told.Addresses {
+		told.Addresses[i] = "tcp://" + address
+	}
+	return contextArchive(told.Addresses, []byte(told.CA), cert, key)
+}
+
+// secretFile is a file that only its owner reads, which is there when it is complete.
+type secretFile struct {
+	*os.File
+	name string
+}
+
+// newFile begins one; nil: it is standard output that is meant.
+func newFile(name string) (*secretFile, error) {
+	if name == "" || name == "-" {
+		return nil, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".ddocker-")
 	if err != nil {
+		var why *os.PathError // of a name that nobody knows
+		errors.As(err, &why)
+		return nil, fmt.Errorf("write %s: %w", name, why.Err)
+	}
+	return &secretFile{f, name}, nil
+}
+
+func (f *secretFile) keep(text []byte) error {
+	_, err := f.Write(text)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if out == "-" {
-		_, err = a.Stdout.Write(archive)
-		return err
+	return os.Rename(f.Name(), f.name)
+}
+
+// discard removes what is not kept.
+func (f *secretFile) discard() {
+	if f != nil {
+		f.Close() // of a file that is kept it fails, as it should
+		os.Remove(f.Name())
 	}
-	out = firstOf(out, name+".ddocker.tar")
-	if err := os.WriteFile(out, archive, 0o600); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.Stdout, "%s speaks for %s for %s. Where it is to be used:\n  docker context import %s %s && docker context use %s\n",
-		out, name, units.HumanDuration(life), contextName, out, contextName)
-	return nil
 }
 
 // selfSigned makes a certificate for a user. Nobody vouches for it: the cluster knows its
@@ -144,11 +197,12 @@ func selfSigned(name string, life time.Duration) (certPEM, keyPEM []byte, hash s
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), hex.EncodeToString(sum[:]), err
 }
 
-// contextArchive writes a context as "docker context import" reads it.
-func contextArchive(host string, ca, cert, key []byte) ([]byte, error) {
+// contextArchive writes a context as "docker context import" reads it. docker knows one
+// host alone, ddocker's login all of them.
+func contextArchive(hosts []string, ca, cert, key []byte) ([]byte, error) {
 	meta, err := json.Marshal(map[string]any{
-		"Name": contextName, "Metadata": map[string]any{"Description": contextText},
-		"Endpoints": map[string]any{"docker": map[string]any{"Host": host, "SkipTLSVerify": false}},
+		"Name": contextName, "Metadata": map[string]any{"Description": contextText, "Hosts": strings.Join(hosts, ",")},
+		"Endpoints": map[string]any{"docker": map[string]any{"Host": hosts[0], "SkipTLSVerify": false}},
 	})
 	if err != nil {
 		return nil, err
@@ -158,7 +212,7 @@ func contextArchive(host string, ca, cert, key []byte) ([]byte, error) {
 	for _, f := range []struct {
 		name string
 		text []byte
-	}{{"meta.json", meta}, {"tls/docker/ca.pem", ca}, {"tls/docker/cert.pem", cert}, {"tls/docker/key.pem", key}} {
+	}{{"meta.json", meta}, {archiveTLS + "ca.pem", ca}, {archiveTLS + "cert.pem", cert}, {archiveTLS + "key.pem", key}} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.text))}); err != nil {
 			return nil, err
 		}

@@ -14,6 +14,10 @@ import (
 // created for.
 const LabelPlacement = "ddocker.placement"
 
+// LabelOwner is the label that says whose a container of the cluster is, also in what
+// its engine tells after its end.
+const LabelOwner = "ddocker.owner"
+
 // inspectAge bounds how long an outsider's `docker update` may go unseen when
 // nobody watches the events.
 const inspectAge = time.Minute

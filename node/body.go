@@ -91,6 +91,10 @@ func writeGrant(body []byte, p *ledger.Placement, shared sched.CPUSet, gpus gpuM
 		labels = map[string]string{}
 	}
 	labels[engine.LabelPlacement] = p.ID
+	delete(labels, engine.LabelOwner)
+	if p.Owner != "" {
+		labels[engine.LabelOwner] = p.Owner
+	}
 	top.set("Labels", labels)
 	top.set("HostConfig", host)
 	return json.Marshal(top)
