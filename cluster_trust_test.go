@@ -317,7 +317,7 @@ func TestWhoReturnsIsToldInWordsWhyNot(t *testing.T) {
 		want string
 		do   func(w *world, h *host)
 	}{
-		"removed meanwhile": {`^host n2 was removed from the cluster by alice at .*: to join it again, run there "ddocker agent --join HOST --token TOKEN" with an empty --data-dir$`,
+		"removed meanwhile": {`^host n2 was removed from the cluster by alice at .*, and run here: ddocker agent --join 10\.0\.0\.1:7722 --token TOKEN$`,
 			func(w *world, h *host) {
 				id := w.idOf(h)
 				h.stop()

@@ -23,8 +23,9 @@ const (
 	twinTimeout  = time.Second // within it
 	helloPeers   = 8           // asked at a time
 	// lostAfter is how long a node hears no leader before it asks the others whether it
-	// is still one of them.
-	lostAfter = 30 * time.Second
+	// is still one of them, and lostPause how long it waits at most to ask again.
+	lostAfter = 4 * time.Second
+	lostPause = 30 * time.Second
 )
 
 // hello is what a node says to others when it starts, when it wants a certificate, and
@@ -220,14 +221,14 @@ func (a *agent) renewIfStale() (bool, error) {
 // belong asks the others, while this node hears of no leader, whether it is still one of
 // them, and returns their word if it is not.
 func (a *agent) belong(ctx context.Context) error {
-	for heard := time.Now(); sleep(ctx, lostAfter/3); {
+	for heard, ask := time.Now(), lostAfter; sleep(ctx, lostAfter/4); {
 		if _, led := a.log.Leader(); led {
-			heard = time.Now()
+			heard, ask = time.Now(), lostAfter
 		}
-		if time.Since(heard) < lostAfter {
+		if time.Since(heard) < ask {
 			continue
 		}
-		heard = time.Now()
+		ask += min(ask, lostPause)
 		err := a.sayHello(ctx, false)
 		var no *unwelcome
 		if errors.As(err, &no) {

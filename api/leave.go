@@ -73,7 +73,7 @@ func (a *API) removeNode(w http.ResponseWriter, c *call) {
 	case n.Node == a.cfg.Self:
 		fail(w, http.StatusConflict, "host %s is the one that was asked: to take it out of the cluster, run \"ddocker leave\" on it", n.Name)
 		return
-	case !yes(c.URL.Query().Get("force")) && a.hosts.there(c.Context(), n.Node) == nil:
+	case !yes(c.URL.Query().Get("force")) && a.isUp(c, n.Node):
 		fail(w, http.StatusConflict, "host %s is up: run \"ddocker leave\" on it, or remove it with --force", n.Name)
 		return
 	}
@@ -81,4 +81,10 @@ func (a *API) removeNode(w http.ResponseWriter, c *call) {
 	if a.proposed(w, c, ledger.Command{Remove: &ledger.Remove{Node: n.Node, By: a.who(c).Name}}) {
 		reply(w, http.StatusOK, d)
 	}
+}
+
+// isUp asks the node itself: what is known of it may be seconds old.
+func (a *API) isUp(c *call, node string) bool {
+	_, err := a.hosts.get(c.Context(), node, pathHere, nil)
+	return err == nil
 }
