@@ -9,7 +9,7 @@ import (
 // departure is what leaves with a host: /ddocker/leave and the answer to a removal.
 type departure struct {
 	Node, Role string
-	Containers []placementRow // by name
+	Containers []placementRow // those of the cluster by name, then those made beside it
 	Networks   []string       // that no other host has
 	Volumes    []string       // likewise, with what is in them
 	Images     []string       // names whose only copy it has
@@ -19,7 +19,7 @@ type departure struct {
 func (a *API) departing(n *ledger.Node) departure {
 	d := departure{Node: n.Name, Role: a.roles()[n.Node], Containers: []placementRow{}, Networks: []string{}, Volumes: []string{}, Images: []string{}}
 	a.cfg.Log.View(func(l *ledger.Ledger) {
-		d.Containers = placementRows(l, n)
+		d.Containers = append(placementRows(l, n), outsiderRows(n)...)
 		for _, o := range l.Only(n.Node) {
 			switch o.Kind {
 			case ledger.Network:
