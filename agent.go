@@ -271,7 +271,8 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Restore: a.log.Restore, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
+		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave,
+		RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }

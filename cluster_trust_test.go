@@ -37,8 +37,16 @@ func (w *world) foundShortLived() {
 // keyed waits until all voters, and they alone, have the CA's key.
 func (w *world) keyed() {
 	w.t.Helper()
-	w.eventually("all voters have the CA's key", func() bool {
-		return !slices.ContainsFunc(w.hosts, func(h *host) bool { return (h.inside().authority() != nil) != h.votes() })
+	w.eventually("all voters have the CA's key, and the ledger those of the nodes", func() bool {
+		keys := 0
+		w.hosts[0].inside().log.View(func(l *ledger.Ledger) {
+			for _, n := range l.Nodes() {
+				if n.Key != "" {
+					keys++
+				}
+			}
+		})
+		return keys == len(w.hosts) && !slices.ContainsFunc(w.hosts, func(h *host) bool { return (h.inside().authority() != nil) != h.votes() })
 	})
 }
 
@@ -317,7 +325,7 @@ func TestWhoReturnsIsToldInWordsWhyNot(t *testing.T) {
 		want string
 		do   func(w *world, h *host)
 	}{
-		"removed meanwhile": {`^host n2 was removed from the cluster by alice at .*, and run here: ddocker agent --join 10\.0\.0\.1:7722 --token TOKEN$`,
+		"removed meanwhile": {`^host n2 was removed from the cluster by alice at .*, and run here: ddocker agent --join 10\.0\.0\.[13]:7722 --token TOKEN$`,
 			func(w *world, h *host) {
 				id := w.idOf(h)
 				h.stop()

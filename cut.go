@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/identity"
@@ -80,9 +81,14 @@ func (a *agent) refusal(node string) (err error) {
 	return err
 }
 
+// leaveGrace is how long a node that left by its own wish is still answered: it is to
+// hear that it is out.
+const leaveGrace = time.Second
+
 // evict closes what is open to and from nodes as soon as they are removed, until ctx ends.
 func (a *agent) evict(ctx context.Context) {
 	last := ""
+	var later <-chan time.Time
 	for {
 		changed := a.log.Changed()
 		newest := ""
@@ -92,14 +98,28 @@ func (a *agent) evict(ctx context.Context) {
 			}
 		})
 		if newest != last {
-			last = newest
-			a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node) != nil })
-			a.outward.cut(func(node string) bool { return a.refusal(node) != nil })
+			last, later = newest, time.After(leaveGrace)
+			a.cutOff(func(gone *ledger.Departed) bool { return !gone.Left })
 		}
 		select {
 		case <-changed:
+		case <-later:
+			a.cutOff(func(*ledger.Departed) bool { return true })
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// cutOff closes what is open to and from those of the removed nodes.
+func (a *agent) cutOff(these func(*ledger.Departed) bool) {
+	meant := func(node string) (yes bool) {
+		a.log.View(func(l *ledger.Ledger) {
+			gone := l.GoneNode(node)
+			yes = gone != nil && these(gone)
+		})
+		return yes
+	}
+	a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && meant(p.Node) })
+	a.outward.cut(meant)
 }

@@ -57,8 +57,23 @@ type unwelcome struct {
 // Error returns the message.
 func (u *unwelcome) Error() string { return u.Message }
 
+// parting returns the answer as what ends an agent: a removed node's is a *parting.
+func (u *unwelcome) parting() error {
+	if u.Gone != nil {
+		return partingOf(u.Gone)
+	}
+	return u
+}
+
+// final says whether an error is the cluster's word on this machine.
+func final(err error) bool {
+	var no *unwelcome
+	var gone *parting
+	return errors.As(err, &no) || errors.As(err, &gone)
+}
+
 // sayHello tells some other nodes that this one is there, and takes what it has missed.
-// An *unwelcome is the cluster's word, any other error that nobody could say.
+// An error that is final is the cluster's word, any other that nobody could say.
 func (a *agent) sayHello(ctx context.Context, renew bool) error {
 	h := hello{Node: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Boot: a.boot}
 	if renew {
@@ -93,7 +108,7 @@ func (a *agent) sayHello(ctx context.Context, renew bool) error {
 			return a.adopt(<-replies)
 		}
 		if errors.As(err, &no) {
-			return no
+			return no.parting()
 		}
 		failed = err
 	}
@@ -194,9 +209,8 @@ func (a *agent) introduce(ctx context.Context) error {
 	for range 2 {
 		renew := a.staleCertificate()
 		err = a.sayHello(ctx, renew)
-		var no *unwelcome
-		if errors.As(err, &no) {
-			return no
+		if final(err) {
+			return err
 		}
 		if err == nil && !a.staleCertificate() {
 			return nil
@@ -229,10 +243,8 @@ func (a *agent) belong(ctx context.Context) error {
 			continue
 		}
 		ask += min(ask, lostPause)
-		err := a.sayHello(ctx, false)
-		var no *unwelcome
-		if errors.As(err, &no) {
-			return no
+		if err := a.sayHello(ctx, false); final(err) {
+			return err
 		}
 	}
 	return nil

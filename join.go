@@ -251,6 +251,9 @@ func (a *agent) finishFounding(ctx context.Context) error {
 	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if _, _, err := a.log.Propose(ctx, ledger.Command{Raise: &ledger.Raise{To: ledger.Version}}); err != nil {
+		return fmt.Errorf("begin the cluster's log: %w", err)
+	}
 	if a.cfg.settings != nil {
 		command := ledger.Command{ID: "founding", Configure: &a.cfg.settings.Settings}
 		if _, _, err := a.log.Propose(ctx, command); err != nil {

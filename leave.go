@@ -44,16 +44,9 @@ func partingOf(gone *ledger.Departed) *parting {
 }
 
 // partingIn returns the parting that an error tells of, or nil.
-func partingIn(err error) *parting {
-	var p *parting
-	var no *unwelcome
-	switch {
-	case errors.As(err, &p):
-		return p
-	case errors.As(err, &no) && no.Gone != nil:
-		return partingOf(no.Gone)
-	}
-	return nil
+func partingIn(err error) (p *parting) {
+	errors.As(err, &p)
+	return p
 }
 
 // Error says what happened and what to do now.
