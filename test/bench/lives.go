@@ -279,8 +279,10 @@ func (b *bench) rotate(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// leaveRounds is how often the leader leaves.
-const leaveRounds = 5
+const (
+	leaveRounds = 5               // so often the leader leaves
+	steady      = 5 * time.Second // a leader knows by then who can vote in another's place
+)
 
 // leave has the leader leave, and join again as a new host.
 func (b *bench) leave(ctx context.Context, c *cluster) error {
@@ -291,6 +293,7 @@ func (b *bench) leave(ctx context.Context, c *cluster) error {
 		if err != nil {
 			return err
 		}
+		time.Sleep(steady)
 		number := strings.TrimPrefix(leader.name, "h")
 		faults, err := amid(ctx, others[0], others[1], func() error {
 			return timed(&took, func() error {
