@@ -86,17 +86,24 @@ func runAgent(ctx context.Context, cfg agentConfig) error {
 	if err := cfg.complete(); err != nil {
 		return err
 	}
-	a, err := newAgent(ctx, cfg)
-	if p := partingIn(err); p != nil && !exists(cfg.DataDir, fileParted) {
-		if err := cfg.removedMeanwhile(p); err != nil {
-			return err
-		}
-		a, err = newAgent(ctx, cfg) // which says so, or joins anew
-	}
+	a, err := raise(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	return a.run(ctx)
+}
+
+// raise builds the agent, of a machine that was removed meanwhile as of a new one if it is
+// told to join.
+func raise(ctx context.Context, cfg agentConfig) (*agent, error) {
+	a, err := newAgent(ctx, cfg)
+	if p := partingIn(err); p != nil && !exists(cfg.DataDir, fileParted) {
+		if err := cfg.removedMeanwhile(p); err != nil {
+			return nil, err
+		}
+		return newAgent(ctx, cfg) // which says so, or joins
+	}
+	return a, err
 }
 
 // nodeName is what a host name may be: it stands in certificates.
@@ -164,11 +171,7 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 		leaving: make(chan struct{}, 1), parted: make(chan *parting, 1),
 	}
 	if err := a.build(ctx); err != nil {
-		err = errors.Join(err, cfg.stores.Close())
-		if p := partingIn(err); p != nil {
-			err = cmp.Or(cfg.settleParting(p), err)
-		}
-		return nil, err
+		return nil, errors.Join(err, cfg.stores.Close())
 	}
 	return a, nil
 }

@@ -118,10 +118,8 @@ func TestAHostLeavesForGoodWithinTwoSecondsAndMayComeBack(t *testing.T) {
 				}
 				made["new"] = stay[0].mustRun(wanted{name: "new", port: "8080"}) // which is free
 				w.judge(made)
-				for _, name := range []string{dirTLS, fileKey, fileCAKey, filePeers, dirRaft} {
-					if _, err := os.Lstat(filepath.Join(leaves.data, name)); err == nil {
-						t.Errorf("%s is still there", name)
-					}
+				if left := files(leaves.data); !slices.Equal(left, []string{dirAudit, fileParted}) {
+					t.Errorf("of it stay %q", left)
 				}
 				leaves.start()
 				if said := leaves.refused(); !strings.Contains(said, "host "+leaves.name+" left the cluster at ") {
@@ -217,5 +215,60 @@ func TestADeadHostIsRemovedAndAMachineWithItsNameTakesItsPlace(t *testing.T) {
 		made["lost"] = made["new"]
 		delete(made, "new")
 		w.judge(made)
+	})
+}
+
+// files names what is in a directory.
+func files(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir) // none is told of then
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// With the command that a removed host is told to type it is back at once, though it has
+// the certificates of before; with the token of before it is not.
+func TestAHostThatWasRemovedWhileItWasOffComesBackWithANewToken(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		h, away := w.hosts[0], w.hosts[1]
+		first, err := os.ReadFile(filepath.Join(away.data, fileJoined))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := w.idOf(away)
+		away.stop()
+		w.hosts = slices.Delete(w.hosts, 1, 2)
+		if err := h.ask(http.MethodDelete, "/ddocker/nodes/n2", nil); err != nil {
+			t.Fatal(err)
+		}
+		w.back(away, h, h.token())
+		w.whole()
+		if w.idOf(away) == old {
+			t.Error("it is back as the node that was removed")
+		}
+		if now, err := os.ReadFile(filepath.Join(away.data, fileJoined)); err != nil || string(now) == string(first) {
+			t.Errorf("it has joined with %s, %v", now, err)
+		}
+		w.judge(map[string]string{"back": away.mustRun(wanted{name: "back", on: "n2"})})
+
+		again := h.token()
+		away.stop()
+		away.start(joining(h, again)) // which has no need of it
+		w.whole()
+		if err := h.ask(http.MethodDelete, "/ddocker/nodes/n2?force=1", nil); err != nil {
+			t.Fatal(err)
+		}
+		if said := away.refused(); !strings.Contains(said, "host n2 was removed from the cluster by root at ") {
+			t.Errorf("it ends with: %s", said)
+		}
+		away.start(joining(h, again))
+		if said := away.refused(); !strings.Contains(said, "the token that was given is the one of before: host n2 was removed") {
+			t.Errorf("with the token of before it says: %s", said)
+		}
+		if made := files(away.data); !slices.Contains(made, dirTLS) {
+			t.Errorf("without a word of its owner it keeps only %q", made)
+		}
+		w.hosts = slices.DeleteFunc(w.hosts, func(o *host) bool { return o == away })
 	})
 }

@@ -326,7 +326,7 @@ func TestWhoReturnsIsToldInWordsWhyNot(t *testing.T) {
 		want string
 		do   func(w *world, h *host)
 	}{
-		"removed meanwhile": {`^host n2 was removed from the cluster by alice at .*; its containers run on\. To join again, .* ddocker agent --join .* --token TOKEN$`,
+		"removed meanwhile": {`^host n2 was removed from the cluster by alice at .*, and run here: ddocker agent --join 10\.0\.0\.[13]:7722 --token TOKEN$`,
 			func(w *world, h *host) {
 				id := w.idOf(h)
 				h.stop()

@@ -215,7 +215,7 @@ func (h *host) run(ctx context.Context, cfg agentConfig) error {
 	if err := cfg.complete(); err != nil {
 		return err
 	}
-	a, err := newAgent(ctx, cfg)
+	a, err := raise(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,9 @@ const (
 	twinTimeout  = time.Second // within it
 	helloPeers   = 8           // asked at a time
 	// lostAfter is how long a node hears no leader before it asks the others whether it
-	// is still one of them.
-	lostAfter = 30 * time.Second
+	// is still one of them, and lostPause how long it waits at most to ask again.
+	lostAfter = 4 * time.Second
+	lostPause = 30 * time.Second
 )
 
 // hello is what a node says to others when it starts, when it wants a certificate, and
@@ -58,8 +59,8 @@ func (u *unwelcome) Error() string { return u.Message }
 
 // parting returns the answer as what ends an agent: a removed node's is a *parting.
 func (u *unwelcome) parting() error {
-	if g := u.Gone; g != nil {
-		return &parting{Node: g.ID, Name: g.Name, At: g.At, By: g.By, Left: g.Left}
+	if u.Gone != nil {
+		return partingOf(u.Gone)
 	}
 	return u
 }
@@ -72,8 +73,7 @@ func final(err error) bool {
 }
 
 // sayHello tells some other nodes that this one is there, and takes what it has missed.
-// An
-// error that is final is the cluster's word, any other that nobody could say.
+// An error that is final is the cluster's word, any other that nobody could say.
 func (a *agent) sayHello(ctx context.Context, renew bool) error {
 	h := hello{Node: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Boot: a.boot}
 	if renew {
@@ -235,14 +235,14 @@ func (a *agent) renewIfStale() (bool, error) {
 // belong asks the others, while this node hears of no leader, whether it is still one of
 // them, and returns their word if it is not.
 func (a *agent) belong(ctx context.Context) error {
-	for heard := time.Now(); sleep(ctx, lostAfter/3); {
+	for heard, ask := time.Now(), lostAfter; sleep(ctx, lostAfter/4); {
 		if _, led := a.log.Leader(); led {
-			heard = time.Now()
+			heard, ask = time.Now(), lostAfter
 		}
-		if time.Since(heard) < lostAfter {
+		if time.Since(heard) < ask {
 			continue
 		}
-		heard = time.Now()
+		ask += min(ask, lostPause)
 		if err := a.sayHello(ctx, false); final(err) {
 			return err
 		}

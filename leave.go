@@ -44,16 +44,9 @@ func partingOf(gone *ledger.Departed) *parting {
 }
 
 // partingIn returns the parting that an error tells of, or nil.
-func partingIn(err error) *parting {
-	var p *parting
-	var no *unwelcome
-	switch {
-	case errors.As(err, &p):
-		return p
-	case errors.As(err, &no) && no.Gone != nil:
-		return partingOf(no.Gone)
-	}
-	return nil
+func partingIn(err error) (p *parting) {
+	errors.As(err, &p)
+	return p
 }
 
 // Error says what happened and what to do now.
@@ -62,7 +55,7 @@ func (p *parting) Error() string {
 	if !p.Left {
 		how = fmt.Sprintf("host %s was removed from the cluster by %s", p.Name, p.By)
 	}
-	return fmt.Sprintf("%s at %s; its containers run on. To join again, for which nothing has to be wiped by hand, print a token with \"ddocker token\" on a host of the cluster, and run here: ddocker agent --join %s --token TOKEN",
+	return fmt.Sprintf("%s at %s; its containers were left as they are. An empty --data-dir founds a new cluster. To join again, for which nothing has to be wiped by hand, print a token with \"ddocker token\" on a host of the cluster, and run here: ddocker agent --join %s --token TOKEN",
 		how, p.At.UTC().Format(time.RFC3339), cmp.Or(p.Host, "HOST"))
 }
 
@@ -315,12 +308,10 @@ func mayReturn(cfg *agentConfig) error {
 		return os.Remove(path) // it has joined since
 	}
 	switch {
-	case (cfg.Join == "" || cfg.Token == "") && p.Left:
-		return fmt.Errorf("%w; or, to found a new cluster, remove %s", &p, path)
 	case cfg.Join == "" || cfg.Token == "":
-		return fmt.Errorf("%w; or, to found a new cluster, give an empty --data-dir", &p)
+		return &p
 	case p.Token == hashOf(cfg.Token):
-		return fmt.Errorf("%w; the token that was given is the one of before", &p)
+		return fmt.Errorf("the token that was given is the one of before: %w", &p)
 	}
 	return wipe(cfg.DataDir)
 }

@@ -9,7 +9,7 @@ import (
 // departure is what leaves with a host: /ddocker/leave and the answer to a removal.
 type departure struct {
 	Node, Role string
-	Containers []placementRow // by name
+	Containers []placementRow // those of the cluster by name, then those made beside it
 	Networks   []string       // that no other host has
 	Volumes    []string       // likewise, with what is in them
 	Images     []string       // names whose only copy it has
@@ -19,7 +19,7 @@ type departure struct {
 func (a *API) departing(n *ledger.Node) departure {
 	d := departure{Node: n.Name, Role: a.roles()[n.Node], Containers: []placementRow{}, Networks: []string{}, Volumes: []string{}, Images: []string{}}
 	a.cfg.Log.View(func(l *ledger.Ledger) {
-		d.Containers = placementRows(l, n)
+		d.Containers = append(placementRows(l, n), outsiderRows(n)...)
 		for _, o := range l.Only(n.Node) {
 			switch o.Kind {
 			case ledger.Network:
@@ -73,7 +73,7 @@ func (a *API) removeNode(w http.ResponseWriter, c *call) {
 	case n.Node == a.cfg.Self:
 		fail(w, http.StatusConflict, "host %s is the one that was asked: to take it out of the cluster, run \"ddocker leave\" on it", n.Name)
 		return
-	case !yes(c.URL.Query().Get("force")) && a.hosts.there(c.Context(), n.Node) == nil:
+	case !yes(c.URL.Query().Get("force")) && a.isUp(c, n.Node):
 		fail(w, http.StatusConflict, "host %s is up: run \"ddocker leave\" on it, or remove it with --force", n.Name)
 		return
 	}
@@ -81,4 +81,10 @@ func (a *API) removeNode(w http.ResponseWriter, c *call) {
 	if a.proposed(w, c, ledger.Command{Remove: &ledger.Remove{Node: n.Node, By: a.who(c).Name}}) {
 		reply(w, http.StatusOK, d)
 	}
+}
+
+// isUp asks the node itself: what is known of it may be seconds old.
+func (a *API) isUp(c *call, node string) bool {
+	_, err := a.hosts.get(c.Context(), node, pathHere, nil)
+	return err == nil
 }

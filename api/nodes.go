@@ -71,20 +71,26 @@ func (a *API) inspectNode(w http.ResponseWriter, c *call) {
 	if n == nil {
 		return
 	}
-	d := nodeDetail{Outsiders: []placementRow{}}
+	d := nodeDetail{Outsiders: outsiderRows(n)}
 	roles := a.roles()
 	a.cfg.Log.View(func(l *ledger.Ledger) {
 		d.nodeRow = a.nodeRow(l, n, roles)
 		d.Placements = placementRows(l, n)
-		for i := range n.Observed.Containers {
-			o := &n.Observed.Containers[i]
-			d.Outsiders = append(d.Outsiders, placementRow{Name: o.Name, ID: o.ID, Type: typeWords(&o.Grant, nil)})
-		}
 	})
 	sees := a.sight(c)
 	hides := func(r placementRow) bool { return !sees(r.Owner) }
 	d.Placements, d.Outsiders = slices.DeleteFunc(d.Placements, hides), slices.DeleteFunc(d.Outsiders, hides)
 	reply(w, http.StatusOK, d)
+}
+
+// outsiderRows tells what containers hold that were made beside the cluster.
+func outsiderRows(n *ledger.Node) []placementRow {
+	rows := []placementRow{}
+	for i := range n.Observed.Containers {
+		o := &n.Observed.Containers[i]
+		rows = append(rows, placementRow{Name: o.Name, ID: o.ID, Type: typeWords(&o.Grant, nil)})
+	}
+	return rows
 }
 
 // placementRows tells what the node's placements hold, by name.

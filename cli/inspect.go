@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"text/template"
 
 	"github.com/containerd/errdefs"
@@ -103,14 +104,18 @@ const noSuchObject = "No such object"
 
 // inspect looks for a container of that name, then for an image.
 func (c *connection) inspect(ctx context.Context, name string) (object, error) {
-	found, err := c.object(ctx, "/containers/"+name+"/json", &container.InspectResponse{})
-	if errdefs.IsNotFound(err) {
-		found, err = c.inspectImage(ctx, name)
+	found, missing := c.object(ctx, "/containers/"+name+"/json", &container.InspectResponse{})
+	if !errdefs.IsNotFound(missing) {
+		return found, missing
 	}
-	if errdefs.IsNotFound(err) {
-		return object{}, fmt.Errorf("%s: %s", noSuchObject, name)
+	found, err := c.inspectImage(ctx, name)
+	if !errdefs.IsNotFound(err) {
+		return found, err
 	}
-	return found, err
+	if lost := strings.TrimPrefix(missing.Error(), "No such container: "+name+": "); lost != missing.Error() {
+		return object{}, fmt.Errorf("%s: %s: %s", noSuchObject, name, lost)
+	}
+	return object{}, fmt.Errorf("%s: %s", noSuchObject, name)
 }
 
 // object reads what is at path, typed as docker knows it.

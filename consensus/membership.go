@@ -73,6 +73,9 @@ func (c *Consensus) appointAll(ctx context.Context, known *registry) error {
 		if err := c.make(ctx, next); err != nil {
 			return fmt.Errorf("%s server %s: %w", next.Kind, next.ID, err)
 		}
+		if next.Kind == changeDemote {
+			known.unproven(next.ID)
+		}
 		c.log.Info("raft server changed", "change", string(next.Kind), "node", next.ID)
 	}
 }
@@ -114,6 +117,14 @@ func (k *registry) see(id string, alive, reachable bool, now time.Time) {
 	if !alive {
 		p.FitSince = time.Time{}
 	}
+	k.peers[id] = p
+}
+
+// unproven forgets that a node was up to date: it has yet to show that it knows of its
+// demotion.
+func (k *registry) unproven(id string) {
+	p := k.peers[id]
+	p.FitSince = time.Time{}
 	k.peers[id] = p
 }
 

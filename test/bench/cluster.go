@@ -74,7 +74,7 @@ func newCluster(ctx context.Context, l *lab.Lab) (*cluster, error) {
 			return nil, err
 		}
 		if i == 0 {
-			if join, err = c.invitation(ctx); err != nil {
+			if join, err = c.invitation(ctx, "1"); err != nil {
 				return nil, err
 			}
 		}
@@ -82,13 +82,13 @@ func newCluster(ctx context.Context, l *lab.Lab) (*cluster, error) {
 	return c, leaderFirst(ctx, c.agents)
 }
 
-// invitation returns the flags with which the others join host 1.
-func (c *cluster) invitation(ctx context.Context) ([]string, error) {
-	token, err := c.script(ctx, "exec", "1", "ddocker", "token")
+// invitation returns the flags with which others join the host of that number.
+func (c *cluster) invitation(ctx context.Context, by string) ([]string, error) {
+	token, err := c.script(ctx, "exec", by, "ddocker", "token")
 	if err != nil {
 		return nil, err
 	}
-	at, err := os.ReadFile(filepath.Join(c.lab.Dir, "h1", "address"))
+	at, err := os.ReadFile(filepath.Join(c.lab.Dir, "h"+by, "address"))
 	return []string{"--join", strings.TrimSpace(string(at)), "--token", strings.TrimSpace(token)}, err
 }
 
