@@ -2,12 +2,15 @@ package main
 
 import (
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+
+	"ddocker/consensus/ledger"
 )
 
 // A machine that is cut off from the others keeps its own containers in hand
@@ -38,6 +41,62 @@ func TestACutOffMinorityServesItsContainersAndReservesNothing(t *testing.T) {
 		w.whole()
 		made["later"] = alone.mustRun(wanted{name: "later"})
 		time.Sleep(3 * time.Minute)
+		w.judge(made)
+	})
+}
+
+// Some of them hold no log, on either side: of what they are told by others they show
+// what they heard last.
+func TestAMinorityOfThreeWithReadersServesWhatItHasAndAgreesAfterwards(t *testing.T) {
+	inCluster(t, 7, func(t *testing.T, w *world) {
+		made := map[string]string{}
+		for _, h := range w.hosts {
+			made["on-"+h.name] = w.hosts[0].mustRun(wanted{name: "on-" + h.name, on: h.name})
+		}
+		for _, h := range w.hosts[3:6] {
+			w.propose(ledger.Command{Vote: &ledger.Vote{Node: w.idOf(h), Want: ledger.Never}})
+		}
+		reads := func(h *host) bool { return h.inside().log.Status().State == "Reader" }
+		w.eventually("three vote and three read", func() bool {
+			return !slices.ContainsFunc(w.hosts, func(h *host) bool {
+				return len(h.inside().log.Status().Voters) != 3 || reads(h) != slices.Contains(w.hosts[3:6], h)
+			})
+		})
+		voter := w.leader()
+		few := append(slices.Clone(w.hosts[3:5]), voter)
+		w.split(few...)
+		time.Sleep(90 * time.Second)
+
+		for i, h := range few {
+			if got := h.list(); !slices.Equal(got, slices.Sorted(maps.Keys(made))) {
+				t.Errorf("%s of the minority lists %v", h.name, got)
+			}
+			if state, _ := h.row("on-n6"); state != "unreachable" {
+				t.Errorf("%s of the minority lists what is beyond the cut as %s", h.name, state)
+			}
+			h.canUse("on-" + h.name)
+			h.canUse("on-" + few[(i+1)%len(few)].name)
+			_, err := h.create(w.soon(), wanted{name: "never-" + h.name})
+			if err == nil || !strings.Contains(err.Error(), "the cluster has no leader: 1 of 3 voters answer (") {
+				t.Errorf("a create by %s of the minority is answered with %v", h.name, err)
+			}
+		}
+		for _, h := range w.hosts {
+			if !slices.Contains(few, h) {
+				made["by-"+h.name] = h.mustRun(wanted{name: "by-" + h.name})
+			}
+		}
+		w.net.Heal()
+		for _, h := range w.hosts[3:6] {
+			w.propose(ledger.Command{Vote: &ledger.Vote{Node: w.idOf(h)}})
+		}
+		w.whole()
+		time.Sleep(3 * time.Minute)
+		for _, h := range w.hosts {
+			if got := h.list(); !slices.Equal(got, slices.Sorted(maps.Keys(made))) {
+				t.Errorf("%s lists %v afterwards", h.name, got)
+			}
+		}
 		w.judge(made)
 	})
 }

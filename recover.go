@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -64,55 +65,67 @@ not be started before, for together they could decide without it.`
 
 func recoverCommand() *cobra.Command {
 	var dir string
-	var yes, force bool
+	r := recovery{net: nodeNetwork()}
 	c := &cobra.Command{
 		Use: "recover", Short: "Make this machine the only voter, when most are lost for good",
 		Long: recoverHelp, Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return recoverLog(c.Context(), c.InOrStdin(), c.OutOrStdout(), dir, yes, force)
+			id, err := identity.Load(filepath.Join(dir, dirTLS))
+			if err != nil {
+				return err
+			}
+			stores, err := consensus.OpenStores(filepath.Join(dir, dirRaft), slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			defer stores.Close()
+			r.id, r.stores, r.in, r.out = id, stores, c.InOrStdin(), c.OutOrStdout()
+			return r.run(c.Context())
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "/var/lib/ddocker", "the agent's data `directory`")
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not prompt for confirmation")
-	c.Flags().BoolVar(&force, "force", false, "also while another voter answers")
+	c.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not prompt for confirmation")
+	c.Flags().BoolVar(&r.force, "force", false, "also while another voter answers")
 	return c
 }
 
-func recoverLog(ctx context.Context, in io.Reader, out io.Writer, dir string, yes, force bool) error {
-	id, err := identity.Load(filepath.Join(dir, dirTLS))
+// recovery makes a node the only voter, if its user is sure and no other voter answers.
+type recovery struct {
+	id     *identity.Identity
+	stores *consensus.Stores
+	net    network
+	in     io.Reader
+	out    io.Writer
+	yes    bool // does not ask
+	force  bool // also while others answer
+}
+
+func (r *recovery) run(ctx context.Context) error {
+	rem, err := consensus.Examine(r.stores)
 	if err != nil {
 		return err
 	}
-	stores, err := consensus.OpenStores(filepath.Join(dir, dirRaft), slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	defer stores.Close()
-	rem, err := consensus.Examine(stores)
-	if err != nil {
-		return err
-	}
-	self := rem.Ledger.Node(id.NodeID())
+	self := rem.Ledger.Node(r.id.NodeID())
 	if self == nil {
-		return fmt.Errorf("the ledger in %s does not know this node", dir)
+		return fmt.Errorf("the ledger on this machine does not know it as a node")
 	}
-	fmt.Fprintf(out, "Last entry:  %d of term %d\nVoters:      %s\n", rem.Index, rem.Term, namesOf(rem.Ledger, rem.Voters))
-	describe(out, rem.Ledger)
-	if up := answering(ctx, id, rem); len(up) > 0 && !force {
+	fmt.Fprintf(r.out, "Last entry:  %d of term %d\nVoters:      %s\n", rem.Index, rem.Term, namesOf(rem.Ledger, rem.Voters))
+	describe(r.out, rem.Ledger)
+	if up := r.answering(ctx, rem); len(up) > 0 && !r.force {
 		return fmt.Errorf("%s still answers: a quorum may be there, or come back when the other voters are started; --force recovers all the same", strings.Join(up, ", "))
 	}
-	fmt.Fprintf(out, "%s will be the only voter. What other voters had beyond entry %d is forgotten.\n", self.Name, rem.Index)
-	if !yes {
-		fmt.Fprint(out, "Are you sure you want to continue? [y/N] ")
-		answer, err := bufio.NewReader(in).ReadString('\n')
+	fmt.Fprintf(r.out, "%s will be the only voter. What other voters had beyond entry %d is forgotten.\n", self.Name, rem.Index)
+	if !r.yes {
+		fmt.Fprint(r.out, "Are you sure you want to continue? [y/N] ")
+		answer, err := bufio.NewReader(r.in).ReadString('\n')
 		if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
-			return fmt.Errorf("nothing was changed")
+			return errors.New("nothing was changed")
 		}
 	}
-	if err := consensus.Recover(stores, rem, id.NodeID(), self.Address); err != nil {
+	if err := consensus.Recover(r.stores, rem, r.id.NodeID(), self.Address); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "Done. Start the agent again, here first: systemctl start ddocker")
+	fmt.Fprintln(r.out, "Done. Start the agent again, here first: systemctl start ddocker")
 	return nil
 }
 
@@ -128,14 +141,14 @@ func namesOf(l *ledger.Ledger, ids []string) string {
 }
 
 // answering returns the names of the other voters whose agents answer.
-func answering(ctx context.Context, id *identity.Identity, rem *consensus.Remains) (names []string) {
+func (r *recovery) answering(ctx context.Context, rem *consensus.Remains) (names []string) {
 	for _, voter := range rem.Voters {
 		n := rem.Ledger.Node(voter)
-		if voter == id.NodeID() || n == nil {
+		if voter == r.id.NodeID() || n == nil {
 			continue
 		}
 		try, cancel := context.WithTimeout(ctx, 3*time.Second)
-		c, err := dialTLS(try, nodeNetwork(), n.Address, id.Client(identity.ProtoRPC, voter))
+		c, err := dialTLS(try, r.net, n.Address, r.id.Client(identity.ProtoRPC, voter))
 		cancel()
 		if err == nil {
 			c.Close()

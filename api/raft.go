@@ -12,26 +12,52 @@ import (
 
 // promoteServer has a node vote before others, demoteServer never; autoServer leaves it
 // to the cluster again.
-func (a *API) promoteServer(w http.ResponseWriter, c *call) {
-	if n := a.nodeMeant(w, c); n != nil && !a.refusesPromotion(w, n) {
-		a.setVote(w, c, n, ledger.Always)
+func (a *API) promoteServer(w http.ResponseWriter, c *call) { a.setVote(w, c, ledger.Always) }
+
+func (a *API) demoteServer(w http.ResponseWriter, c *call) { a.setVote(w, c, ledger.Never) }
+
+func (a *API) autoServer(w http.ResponseWriter, c *call) { a.setVote(w, c, "") }
+
+// outlookPromoted and the others refuse what the change would be refused for, and tell
+// how many votes there are and would be.
+func (a *API) outlookPromoted(w http.ResponseWriter, c *call) { a.outlook(w, c, ledger.Always) }
+
+func (a *API) outlookDemoted(w http.ResponseWriter, c *call) { a.outlook(w, c, ledger.Never) }
+
+func (a *API) outlookAuto(w http.ResponseWriter, c *call) { a.outlook(w, c, "") }
+
+func (a *API) outlook(w http.ResponseWriter, c *call, want ledger.Suffrage) {
+	n := a.electorMeant(w, c, want)
+	if n == nil {
+		return
 	}
+	nodes, never := 0, 0
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, o := range l.Nodes() {
+			wish := o.Vote
+			if o.Node == n.Node {
+				wish = want
+			}
+			if nodes++; wish == ledger.Never {
+				never++
+			}
+		}
+	})
+	reply(w, http.StatusOK, map[string]int{"Voters": len(a.cfg.Raft.Status().Voters), "Then": consensus.Seats(nodes, never)})
 }
 
-func (a *API) demoteServer(w http.ResponseWriter, c *call) {
-	if n := a.nodeMeant(w, c); n != nil && !a.refusesDemotion(w, n) {
-		a.setVote(w, c, n, ledger.Never)
+// electorMeant returns the node that is meant, or answers why that cannot be.
+func (a *API) electorMeant(w http.ResponseWriter, c *call, want ledger.Suffrage) *ledger.Node {
+	n := a.nodeMeant(w, c)
+	if n == nil || want == ledger.Always && a.refusesPromotion(w, n) || want == ledger.Never && a.refusesDemotion(w, n) {
+		return nil
 	}
+	return n
 }
 
-func (a *API) autoServer(w http.ResponseWriter, c *call) {
-	if n := a.nodeMeant(w, c); n != nil {
-		a.setVote(w, c, n, "")
-	}
-}
-
-func (a *API) setVote(w http.ResponseWriter, c *call, n *ledger.Node, want ledger.Suffrage) {
-	if a.proposed(w, c, ledger.Command{Vote: &ledger.Vote{Node: n.Node, Want: want}}) {
+func (a *API) setVote(w http.ResponseWriter, c *call, want ledger.Suffrage) {
+	n := a.electorMeant(w, c, want)
+	if n != nil && a.proposed(w, c, ledger.Command{Vote: &ledger.Vote{Node: n.Node, Want: want}}) {
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
@@ -77,7 +103,7 @@ func (a *API) refusesDemotion(w http.ResponseWriter, n *ledger.Node) bool {
 
 // saveSnapshot writes the ledger as it is now.
 func (a *API) saveSnapshot(w http.ResponseWriter, c *call) {
-	if err := a.cfg.Log.Read(c.Context()); err != nil && c.URL.Query().Get("stale") == "" {
+	if err := a.cfg.Log.Read(c.Context()); err != nil {
 		failWith(w, err)
 		return
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -139,8 +140,12 @@ func (w *world) add(name string) {
 		NodeKeys: func(context.Context) []NodeKeys {
 			return []NodeKeys{{Node: "n2", Waits: []ledger.Secret{ledger.GossipKey}}, {Node: "n1"}}
 		},
-		SMI:    func(context.Context, []string) (string, error) { return "cards of " + name, nil },
-		GPUs:   h.machine.GPUs,
+		SMI:  func(context.Context, []string) (string, error) { return "cards of " + name, nil },
+		GPUs: h.machine.GPUs,
+		Restore: func(_ context.Context, snapshot []byte) error {
+			w.raft.did = append(w.raft.did, "restore")
+			return ledger.New().Restore(bytes.NewReader(snapshot))
+		},
 		Audit:  h.audit,
 		Logger: slog.New(slog.DiscardHandler),
 	})
@@ -240,7 +245,7 @@ func (g gossiped) HasImage(ctx context.Context, id, ref string) bool {
 type fakeRaft struct{ did []string }
 
 func (r *fakeRaft) Status() consensus.Status {
-	return consensus.Status{ID: "id-n1", Leader: "id-n1", State: "Leader", Term: 3}
+	return consensus.Status{ID: "id-n1", Leader: "id-n1", State: "Leader", Term: 3, Voters: []string{"id-n1"}}
 }
 
 func (r *fakeRaft) Servers() []consensus.Server {

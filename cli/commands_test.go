@@ -208,6 +208,64 @@ func TestRaftShowsAndSteers(t *testing.T) {
 	}
 }
 
+func TestVotesAreChangedByWhoIsSure(t *testing.T) {
+	const demote = "Host h2 will never vote on the log: another takes its vote first, where there is one.\n"
+	for _, c := range []struct {
+		name, stdin, outlook string
+		args                 []string
+		says, changes        string
+	}{
+		{"promote", "y\n", `{"Voters":3,"Then":3}`, []string{"promote", "h2"},
+			"Host h2 will always vote on the log: it takes the vote of a host that need not have one, once it has caught up.\nAre you sure you want to continue? [y/N] ", "POST /ddocker/raft/promote/h2"},
+		{"demote to three", "", `{"Voters":5,"Then":3}`, []string{"demote", "-y", "h2"}, demote + "Then 3 hosts vote, instead of 5.\n", "POST /ddocker/raft/demote/h2"},
+		{"demote to one", "", `{"Voters":3,"Then":1}`, []string{"demote", "-y", "h2"},
+			demote + "One host votes then, instead of 3: when it is off, the cluster starts nothing new.\n", "POST /ddocker/raft/demote/h2"},
+		{"not sure", "n\n", `{"Voters":3,"Then":3}`, []string{"demote", "h2"}, demote, ""},
+		{"leave it to the cluster", "", `{"Voters":1,"Then":3}`, []string{"demote", "--auto", "-y", "h2"},
+			"Host h2 will vote on the log when the cluster finds that it should.\n", "POST /ddocker/raft/automatic/h2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newAgent(t)
+			g.answers("GET /ddocker/raft/", http.StatusOK, c.outlook)
+			g.answers("POST /ddocker/raft/", http.StatusNoContent, "")
+			g.runs(t, c.stdin, append([]string{"raft"}, c.args...)...).wants(t, 0, "", c.says)
+			if got := strings.Join(g.changes(), ", "); got != c.changes {
+				t.Errorf("it did %q", got)
+			}
+		})
+	}
+	g := newAgent(t)
+	g.answers("GET /ddocker/raft/", http.StatusNotFound, `{"message":"No such node: h9: see \"ddocker nodes\""}`)
+	r := g.runs(t, "y\n", "raft", "demote", "h9")
+	if r.wants(t, 1, "", "No such node: h9"); strings.Contains(r.stderr, "sure") || len(g.changes()) > 0 {
+		t.Errorf("a host that is not there is asked about: %s", r.stderr)
+	}
+}
+
+func TestALedgerIsSavedToAFileAndRestoredFromIt(t *testing.T) {
+	g := newAgent(t)
+	g.answers("GET /ddocker/raft/snapshot", http.StatusOK, "the ledger")
+	g.answers("PUT /ddocker/raft/snapshot", http.StatusNoContent, "")
+	file := filepath.Join(t.TempDir(), "saved")
+	g.runs(t, "", "raft", "snapshot", "save", file).wants(t, 0, file+` has the ledger, 10 bytes: look at it with "ddocker raft snapshot inspect `+file+"\"\n")
+	if text, err := os.ReadFile(file); err != nil || string(text) != "the ledger" {
+		t.Errorf("it has %q, %v", text, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("others may read it: %v, %v", info.Mode(), err)
+	}
+	g.runs(t, "n\n", "raft", "snapshot", "restore", file).wants(t, 0, "", "The ledger of the whole cluster will be replaced by that of "+file)
+	if len(g.changes()) > 0 {
+		t.Errorf("it did %v without being told to", g.changes())
+	}
+	g.runs(t, "", "raft", "snapshot", "restore", "--yes", file).wants(t, 0, "", "Containers go on running.")
+	if got := string(g.bodies["PUT /ddocker/raft/snapshot"]); got != "the ledger" {
+		t.Errorf("it sent %q", got)
+	}
+	g.runs(t, "", "raft", "snapshot", "restore", "-y", file+"x").wants(t, 1, "", "Error: restore a snapshot: open "+file+"x: no such file or directory")
+	g.runs(t, "", "raft", "snapshot", "save", file+"/x").wants(t, 1, "", "Error: save the snapshot: open")
+}
+
 func TestLogsPassesItsFlagsOn(t *testing.T) {
 	g := newAgent(t)
 	g.answers("GET /containers/abc/json", http.StatusOK, `{"Id":"0123","Config":{"Tty":true}}`)

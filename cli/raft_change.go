@@ -36,15 +36,35 @@ func newVote(a *app, verb, word, short, effect string) *cobra.Command {
 			if auto {
 				path, what = "automatic", fmt.Sprintf("Host %s will vote on the log when the cluster finds that it should.", args[0])
 			}
-			if sure, err := a.sure(c.Context(), yes, what); !sure {
-				return err
-			}
-			return a.raftDo(c.Context(), path+"/"+args[0], nil)
+			return a.changeVote(c.Context(), path+"/"+args[0], what, yes)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "Do not prompt for confirmation")
 	c.Flags().BoolVar(&auto, "auto", false, "Leave it to the cluster again")
 	return c
+}
+
+// changeVote says what a change comes to, and makes it if the user is sure. What would
+// be refused is refused before.
+func (a *app) changeVote(ctx context.Context, path, what string, yes bool) error {
+	cluster, err := a.connect()
+	if err != nil {
+		return err
+	}
+	var votes struct{ Voters, Then int }
+	if err := cluster.get(ctx, "/ddocker/raft/"+path, nil, &votes); err != nil {
+		return err
+	}
+	switch {
+	case votes.Then == 1 && votes.Voters > 1:
+		what += fmt.Sprintf("\nOne host votes then, instead of %d: when it is off, the cluster starts nothing new.", votes.Voters)
+	case votes.Then < votes.Voters:
+		what += fmt.Sprintf("\nThen %d hosts vote, instead of %d.", votes.Then, votes.Voters)
+	}
+	if sure, err := a.sure(ctx, yes, what); !sure {
+		return err
+	}
+	return a.raftDo(ctx, path, nil)
 }
 
 func newSnapshot(a *app) *cobra.Command {

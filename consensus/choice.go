@@ -62,9 +62,12 @@ func (s scene) ready(id string) bool { return s.Servers[id] || s.fit(id) }
 
 // seats returns how many should vote: fewer than votersFor where too many must not. An
 // even number is never wanted.
-func (s scene) seats() int {
-	want := votersFor(len(s.Nodes))
-	for want > 1 && want > len(s.Nodes)-s.objectors() {
+func (s scene) seats() int { return Seats(len(s.Nodes), s.objectors()) }
+
+// Seats returns how many of so many nodes vote where some of them must not.
+func Seats(nodes, objectors int) int {
+	want := votersFor(nodes)
+	for want > 1 && want > nodes-objectors {
 		want -= 2
 	}
 	return want

@@ -170,6 +170,18 @@ func (c *cluster) resolve(id string) (string, bool) {
 	return "", false
 }
 
+// idAt returns which node has an address.
+func (c *cluster) idAt(addr net.Addr) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, nd := range c.nodes {
+		if host, _, err := net.SplitHostPort(addr.String()); err == nil && nd.ip == host {
+			return nd.id
+		}
+	}
+	return ""
+}
+
 // cut parts two nodes both ways.
 func (c *cluster) cut(a, b *node) {
 	c.net.Cut(a.ip, b.ip)
@@ -218,7 +230,7 @@ func (nd *node) open() {
 	nd.of.mu.Lock()
 	nd.host = host
 	nd.of.mu.Unlock()
-	go answerCalls(calls, nd.Consensus)
+	go nd.answerCalls(calls, nd.Consensus)
 }
 
 func (nd *node) run() {
@@ -302,7 +314,7 @@ func call(ctx context.Context, from *vnet.Host, addr string, body []byte) ([]byt
 	return receive(conn)
 }
 
-func answerCalls(ln net.Listener, c *Consensus) {
+func (nd *node) answerCalls(ln net.Listener, c *Consensus) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -317,7 +329,7 @@ func answerCalls(ln net.Listener, c *Consensus) {
 			if c.speaks < 5 && strings.Contains(string(body), `"op":"raise"`) {
 				body = []byte(`{"op":"what older ddockers do not know"}`)
 			}
-			if body, err = c.Serve(context.Background(), "a test", body); err == nil {
+			if body, err = c.Serve(context.Background(), nd.of.idAt(conn.RemoteAddr()), body); err == nil {
 				send(conn, body)
 			}
 		}()

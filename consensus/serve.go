@@ -55,8 +55,9 @@ func (a answer) failure() error {
 	return refusal(a.Error)
 }
 
-// Serve answers what another node's Forward carried here. It returns within
-// three seconds; an error means that the body made no sense.
+// Serve answers what another node's Forward carried here, and refuses what is not for
+// that node to propose. It returns within three seconds; an error means that the body
+// made no sense.
 func (c *Consensus) Serve(ctx context.Context, from string, body []byte) ([]byte, error) {
 	if len(body) > maxBody {
 		return nil, fmt.Errorf("serve consensus call from %s: %d bytes are too many", from, len(body))
@@ -67,7 +68,7 @@ func (c *Consensus) Serve(ctx context.Context, from string, body []byte) ([]byte
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	return json.Marshal(c.carryOut(ctx, req))
+	return json.Marshal(c.carryOut(ctx, from, req))
 }
 
 // ask sends a request to one node, which may be this one.
@@ -75,7 +76,7 @@ func (c *Consensus) ask(ctx context.Context, id string, limit time.Duration, req
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if id == c.cfg.ID {
-		return c.carryOut(ctx, req), nil
+		return c.carryOut(ctx, id, req), nil
 	}
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -92,7 +93,7 @@ func (c *Consensus) ask(ctx context.Context, id string, limit time.Duration, req
 	return ans, nil
 }
 
-func (c *Consensus) carryOut(ctx context.Context, req request) answer {
+func (c *Consensus) carryOut(ctx context.Context, from string, req request) answer {
 	r := c.raft.Load()
 	if r == nil {
 		return answer{Retry: "the node is starting"}
@@ -105,7 +106,7 @@ func (c *Consensus) carryOut(ctx context.Context, req request) answer {
 	case opFeed:
 		return c.serveFeed(ctx, req.Want)
 	case opPropose:
-		ans, err = c.apply(ctx, r, req.Data)
+		ans, err = c.accept(ctx, r, from, req.Data)
 	case opRead:
 		ans.Index, err = c.readIndex(ctx)
 	case opTransfer:
@@ -124,6 +125,27 @@ func (c *Consensus) carryOut(ctx context.Context, req request) answer {
 		return answer{Retry: err.Error(), Leader: leader, Maybe: appended}
 	}
 	return ans
+}
+
+// accept applies a command, unless it is another node's and not for that one to propose.
+func (c *Consensus) accept(ctx context.Context, r *raft.Raft, from string, data []byte) (answer, error) {
+	if from == c.cfg.ID {
+		return c.apply(ctx, r, data)
+	}
+	// The ledger of a new leader may not yet tell who holds what.
+	if _, err := c.lead(ctx); err != nil {
+		return answer{}, fmt.Errorf("%w: %v", raft.ErrNotLeader, err)
+	}
+	var cmd ledger.Command
+	if err := json.Unmarshal(data, &cmd); err != nil {
+		return answer{Error: fmt.Sprintf("what node %s proposed is no command: %v", from, err)}, nil
+	}
+	var no *ledger.Refusal
+	if c.View(func(l *ledger.Ledger) { no = l.MayPropose(from, &cmd) }); no != nil {
+		c.log.Warn("a proposal is refused", "from", from, "why", no.Message)
+		return answer{Result: ledger.Result{Refusal: no}}, nil
+	}
+	return c.apply(ctx, r, data)
 }
 
 // apply appends a command to the log and waits until the leader's ledger has it.

@@ -72,7 +72,7 @@ type DamagedError struct {
 // Error says what to do next.
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("the log in %s is damaged (%v) and was moved to %s; join this host again as a new node: "+
-		"run `ddocker token` on another host, then `ddocker agent --join HOST --token TOKEN --name ANOTHER` here", e.Dir, e.Err, e.Aside)
+		"run `ddocker node rm` with its name and `ddocker token` on another host, then `ddocker agent --join HOST --token TOKEN` here", e.Dir, e.Err, e.Aside)
 }
 
 // Unwrap returns what was found.

@@ -17,7 +17,7 @@ import (
 // register tells the cluster who this node is and what its machine has but for cards,
 // where the ledger says otherwise. The engine is asked at most once a minute.
 func (n *Node) register(ctx context.Context) error {
-	if time.Since(n.registered) < reconcileEvery && !n.keyMissing() {
+	if time.Since(n.registered) < reconcileEvery && !n.unknown() {
 		return nil
 	}
 	room, err := n.cfg.Engine.Capacity(ctx)
@@ -56,13 +56,14 @@ func (n *Node) register(ctx context.Context) error {
 	return nil
 }
 
-// keyMissing says whether the ledger could know this node's key and does not.
-func (n *Node) keyMissing() (missing bool) {
+// unknown says whether the ledger does not know this node, as one that was restored may
+// not, or could know its key and does not.
+func (n *Node) unknown() (unknown bool) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		known := l.Node(n.cfg.ID)
-		missing = known != nil && l.Level() >= 5 && known.Key != n.cfg.Key
+		unknown = known == nil || l.Level() >= 5 && known.Key != n.cfg.Key
 	})
-	return missing
+	return unknown
 }
 
 // enroll has the ledger register this node.
