@@ -213,11 +213,3 @@ func (a *agent) isVoter(id string) bool {
 	}
 	return false
 }
-
-// keepAuthority keeps the CA's key, if it is that.
-func (a *agent) keepAuthority(key []byte) error {
-	if _, err := identity.ParseAuthority(a.id.Trust().Roots, key); err != nil {
-		return err
-	}
-	return writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), key)
-}

@@ -71,24 +71,24 @@ func (o *outward) cut(gone func(node string) bool) {
 	}
 }
 
+// leaveGrace is how long a node that has left by its own wish is still answered: it has to
+// hear that it may go.
+const leaveGrace = 2 * time.Second
+
 // refusal says why nobody here speaks with a node, as an error.
 func (a *agent) refusal(node string) (err error) {
 	a.log.View(func(l *ledger.Ledger) {
-		if gone := l.GoneNode(node); gone != nil {
+		if gone := l.GoneNode(node); gone != nil && !(gone.Left && time.Since(gone.At) < leaveGrace) {
 			err = farewell(gone)
 		}
 	})
 	return err
 }
 
-// leaveGrace is how long a node that left by its own wish is still answered: it is to
-// hear that it is out.
-const leaveGrace = time.Second
-
 // evict closes what is open to and from nodes as soon as they are removed, until ctx ends.
 func (a *agent) evict(ctx context.Context) {
 	last := ""
-	var later <-chan time.Time
+	var late <-chan time.Time
 	for {
 		changed := a.log.Changed()
 		newest := ""
@@ -98,28 +98,20 @@ func (a *agent) evict(ctx context.Context) {
 			}
 		})
 		if newest != last {
-			last, later = newest, time.After(leaveGrace)
-			a.cutOff(func(gone *ledger.Departed) bool { return !gone.Left })
+			last, late = newest, time.After(leaveGrace)
+			a.cutGone()
 		}
 		select {
 		case <-changed:
-		case <-later:
-			a.cutOff(func(*ledger.Departed) bool { return true })
+		case <-late:
+			a.cutGone()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// cutOff closes what is open to and from those of the removed nodes.
-func (a *agent) cutOff(these func(*ledger.Departed) bool) {
-	meant := func(node string) (yes bool) {
-		a.log.View(func(l *ledger.Ledger) {
-			gone := l.GoneNode(node)
-			yes = gone != nil && these(gone)
-		})
-		return yes
-	}
-	a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && meant(p.Node) })
-	a.outward.cut(meant)
+func (a *agent) cutGone() {
+	a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node) != nil })
+	a.outward.cut(func(node string) bool { return a.refusal(node) != nil })
 }
