@@ -87,6 +87,12 @@ func runAgent(ctx context.Context, cfg agentConfig) error {
 		return err
 	}
 	a, err := newAgent(ctx, cfg)
+	if p := partingIn(err); p != nil && !exists(cfg.DataDir, fileParted) {
+		if err := cfg.removedMeanwhile(p); err != nil {
+			return err
+		}
+		a, err = newAgent(ctx, cfg) // which says so, or joins anew
+	}
 	if err != nil {
 		return err
 	}
@@ -158,7 +164,11 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 		leaving: make(chan struct{}, 1), parted: make(chan *parting, 1),
 	}
 	if err := a.build(ctx); err != nil {
-		return nil, errors.Join(err, cfg.stores.Close())
+		err = errors.Join(err, cfg.stores.Close())
+		if p := partingIn(err); p != nil {
+			err = cmp.Or(cfg.settleParting(p), err)
+		}
+		return nil, err
 	}
 	return a, nil
 }
@@ -182,7 +192,7 @@ func (a *agent) build(ctx context.Context) (err error) {
 	}
 	a.seeds = a.findSeeds(ctx)
 	if err := a.introduce(ctx); err != nil {
-		return err
+		return errors.Join(err, a.audit.Close())
 	}
 	a.transport = a.peerTransport()
 	if a.engine, err = engine.New(engine.Config{Host: a.cfg.DockerHost, Dial: a.cfg.dialEngine, Logger: a.cfg.Logger}); err != nil {
@@ -265,7 +275,8 @@ func (a *agent) buildNode() {
 		Log: a.log, Raft: a.log, Restore: a.log.Restore, Node: a.node, Engine: a.engine, Socket: a.cfg.Socket,
 		Images: clusterImages{a.node}, Update: a.node.Update, MoveName: a.node.MoveName, Furnish: a.node.Furnish, EngineImage: a.node.EngineImage, ClusterImage: a.clusterImage,
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
-		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
+		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave,
+		RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
 		Logger: a.cfg.Logger,
 	})
 }
@@ -392,8 +403,8 @@ func (a *agent) run(ctx context.Context) error {
 	a.transport.CloseIdleConnections()
 	a.engine.Close()
 	err = errors.Join(err, a.audit.Close())
-	if p := (*parting)(nil); errors.As(err, &p) {
-		return a.settleParting(p)
+	if p := partingIn(err); p != nil {
+		return a.cfg.settleParting(p)
 	}
 	if errors.Is(err, context.Canceled) {
 		return nil

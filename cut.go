@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"ddocker/consensus/ledger"
 	"ddocker/identity"
@@ -70,10 +71,14 @@ func (o *outward) cut(gone func(node string) bool) {
 	}
 }
 
+// leaveGrace is how long a node that has left by its own wish is still answered: it has to
+// hear that it may go.
+const leaveGrace = 2 * time.Second
+
 // refusal says why nobody here speaks with a node, as an error.
 func (a *agent) refusal(node string) (err error) {
 	a.log.View(func(l *ledger.Ledger) {
-		if gone := l.GoneNode(node); gone != nil {
+		if gone := l.GoneNode(node); gone != nil && !(gone.Left && time.Since(gone.At) < leaveGrace) {
 			err = farewell(gone)
 		}
 	})
@@ -83,6 +88,7 @@ func (a *agent) refusal(node string) (err error) {
 // evict closes what is open to and from nodes as soon as they are removed, until ctx ends.
 func (a *agent) evict(ctx context.Context) {
 	last := ""
+	var late <-chan time.Time
 	for {
 		changed := a.log.Changed()
 		newest := ""
@@ -92,14 +98,20 @@ func (a *agent) evict(ctx context.Context) {
 			}
 		})
 		if newest != last {
-			last = newest
-			a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node) != nil })
-			a.outward.cut(func(node string) bool { return a.refusal(node) != nil })
+			last, late = newest, time.After(leaveGrace)
+			a.cutGone()
 		}
 		select {
 		case <-changed:
+		case <-late:
+			a.cutGone()
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+func (a *agent) cutGone() {
+	a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node) != nil })
+	a.outward.cut(func(node string) bool { return a.refusal(node) != nil })
 }

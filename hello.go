@@ -56,8 +56,24 @@ type unwelcome struct {
 // Error returns the message.
 func (u *unwelcome) Error() string { return u.Message }
 
+// parting returns the answer as what ends an agent: a removed node's is a *parting.
+func (u *unwelcome) parting() error {
+	if g := u.Gone; g != nil {
+		return &parting{Node: g.ID, Name: g.Name, At: g.At, By: g.By, Left: g.Left}
+	}
+	return u
+}
+
+// final says whether an error is the cluster's word on this machine.
+func final(err error) bool {
+	var no *unwelcome
+	var gone *parting
+	return errors.As(err, &no) || errors.As(err, &gone)
+}
+
 // sayHello tells some other nodes that this one is there, and takes what it has missed.
-// An *unwelcome is the cluster's word, any other error that nobody could say.
+// An
+// error that is final is the cluster's word, any other that nobody could say.
 func (a *agent) sayHello(ctx context.Context, renew bool) error {
 	h := hello{Node: a.id.NodeID(), Name: a.cfg.Name, Address: a.cfg.Advertise, Boot: a.boot}
 	if renew {
@@ -92,7 +108,7 @@ func (a *agent) sayHello(ctx context.Context, renew bool) error {
 			return a.adopt(<-replies)
 		}
 		if errors.As(err, &no) {
-			return no
+			return no.parting()
 		}
 		failed = err
 	}
@@ -193,9 +209,8 @@ func (a *agent) introduce(ctx context.Context) error {
 	for range 2 {
 		renew := a.staleCertificate()
 		err = a.sayHello(ctx, renew)
-		var no *unwelcome
-		if errors.As(err, &no) {
-			return no
+		if final(err) {
+			return err
 		}
 		if err == nil && !a.staleCertificate() {
 			return nil
@@ -228,10 +243,8 @@ func (a *agent) belong(ctx context.Context) error {
 			continue
 		}
 		heard = time.Now()
-		err := a.sayHello(ctx, false)
-		var no *unwelcome
-		if errors.As(err, &no) {
-			return no
+		if err := a.sayHello(ctx, false); final(err) {
+			return err
 		}
 	}
 	return nil
@@ -317,10 +330,7 @@ func (a *agent) recognize(ctx context.Context, h hello) error {
 
 // farewell tells a removed node so.
 func farewell(gone *ledger.Departed) *unwelcome {
-	return &unwelcome{
-		Message: fmt.Sprintf("host %s was removed from the cluster by %s at %s: to join it again, run there \"ddocker agent --join HOST --token TOKEN\" with an empty --data-dir", gone.Name, gone.By, gone.At.Format(time.RFC3339)),
-		Gone:    gone,
-	}
+	return &unwelcome{Message: partingOf(gone).Error(), Gone: gone}
 }
 
 // unlikeOthers refuses a node that comes back under the name of another.

@@ -29,6 +29,7 @@ const (
 	fileKey      = "gossip.key" // 32 bytes
 	fileCAKey    = "ca-key.pem" // on voters only
 	fileFounding = "founding"   // there from the first line of founding to the last
+	fileJoined   = "joined"     // SHA-256 of the token with which the node has joined
 )
 
 // maxMessage bounds what nodes say to each other while joining, in bytes.
@@ -162,6 +163,9 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
 			return nil, t, err
 		}
+		if err := writeDurably(filepath.Join(cfg.DataDir, fileJoined), []byte(hashOf(cfg.Token))); err != nil {
+			return nil, t, err
+		}
 		text, err := json.Marshal(reply.Held)
 		if err == nil && len(reply.Held.Salts) > 0 {
 			err = writeDurably(filepath.Join(cfg.DataDir, fileSecrets), text)
@@ -246,6 +250,9 @@ func (a *agent) finishFounding(ctx context.Context) error {
 	marker := filepath.Join(a.cfg.DataDir, fileFounding)
 	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if _, _, err := a.log.Propose(ctx, ledger.Command{Raise: &ledger.Raise{To: ledger.Version}}); err != nil {
+		return fmt.Errorf("begin the cluster's log: %w", err)
 	}
 	if a.cfg.settings != nil {
 		command := ledger.Command{ID: "founding", Configure: &a.cfg.settings.Settings}

@@ -13,7 +13,7 @@ func founder(t *testing.T, dir string) *agentConfig {
 	if err := os.MkdirAll(filepath.Join(dir, dirRaft), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return &agentConfig{DataDir: dir, Name: "n1", Advertise: "10.0.0.1:7722", Logger: slog.New(slog.DiscardHandler)}
+	return &agentConfig{DataDir: dir, Name: "n1", Advertise: "10.0.0.1:7722", life: certificateLife, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func TestNoSecondClusterIsFoundedWhereOneWas(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,7 +35,25 @@ type parting struct {
 	At         time.Time
 	By         string
 	Left       bool   // by its own wish
+	Host       string // of the cluster, where it may be joined again
 	Token      string // SHA-256 of the join token that its agent had last: it is not used again
+}
+
+func partingOf(gone *ledger.Departed) *parting {
+	return &parting{Node: gone.ID, Name: gone.Name, At: gone.At, By: gone.By, Left: gone.Left}
+}
+
+// partingIn returns the parting that an error tells of, or nil.
+func partingIn(err error) *parting {
+	var p *parting
+	var no *unwelcome
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &no) && no.Gone != nil:
+		return partingOf(no.Gone)
+	}
+	return nil
 }
 
 // Error says what happened and what to do now.
@@ -43,8 +62,8 @@ func (p *parting) Error() string {
 	if !p.Left {
 		how = fmt.Sprintf("host %s was removed from the cluster by %s", p.Name, p.By)
 	}
-	return fmt.Sprintf("%s at %s; its containers run on. To join again, print a token with \"ddocker token\" on a host of the cluster, and run here: ddocker agent --join HOST --token TOKEN",
-		how, p.At.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s at %s; its containers run on. To join again, for which nothing has to be wiped by hand, print a token with \"ddocker token\" on a host of the cluster, and run here: ddocker agent --join %s --token TOKEN",
+		how, p.At.UTC().Format(time.RFC3339), cmp.Or(p.Host, "HOST"))
 }
 
 // leave has the cluster remove this node, after its vote was taken over, and returns when
@@ -180,7 +199,7 @@ func (a *agent) takeKey(_ context.Context, k caKey) (*struct{}, error) {
 func (a *agent) parting() (p *parting) {
 	a.log.View(func(l *ledger.Ledger) {
 		if g := l.GoneNode(a.id.NodeID()); g != nil {
-			p = &parting{Node: g.ID, Name: g.Name, At: g.At, By: g.By, Left: g.Left}
+			p = partingOf(g)
 		}
 	})
 	return p
@@ -224,19 +243,37 @@ func (a *agent) member(ctx context.Context) error {
 
 // settleParting leaves the data directory as one of a machine that is in no cluster. It
 // returns an error if that was not this machine's own wish.
-func (a *agent) settleParting(p *parting) error {
-	p.Token = hashOf(a.cfg.Token)
-	text, err := json.Marshal(p)
-	if err == nil {
-		err = writeDurably(filepath.Join(a.cfg.DataDir, fileParted), text)
-	}
-	switch {
-	case err != nil:
+func (cfg *agentConfig) settleParting(p *parting) error {
+	p.Token = hashOf(cfg.Token)
+	if err := cfg.keepParting(p); err != nil {
 		return errors.Join(p, err)
-	case !p.Left:
+	}
+	if !p.Left {
 		return p
 	}
-	return wipe(a.cfg.DataDir)
+	return wipe(cfg.DataDir)
+}
+
+// removedMeanwhile notes at a start that the machine was removed while its agent was off.
+// A token that is given now is a new one, unless the machine has joined with it.
+func (cfg *agentConfig) removedMeanwhile(p *parting) error {
+	joined, err := os.ReadFile(filepath.Join(cfg.DataDir, fileJoined))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a founder's
+		return errors.Join(p, err)
+	}
+	p.Token = string(joined)
+	return cfg.keepParting(p)
+}
+
+func (cfg *agentConfig) keepParting(p *parting) error {
+	if known := loadPeers(cfg.DataDir).addresses(); len(known) > 0 {
+		p.Host = known[0]
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(cfg.DataDir, fileParted), text)
 }
 
 func hashOf(token string) string {
@@ -253,7 +290,7 @@ func wipe(dir string) error {
 	for _, path := range next {
 		failed = errors.Join(failed, os.Remove(path))
 	}
-	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileFounding, filePeers, dirRaft} {
+	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileJoined, fileFounding, filePeers, dirRaft} {
 		failed = errors.Join(failed, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return failed

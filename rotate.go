@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"ddocker/api"
 	"ddocker/consensus/ledger"
 	"ddocker/identity"
 )
@@ -30,6 +31,32 @@ type standing struct {
 	Signed     bool      // its own certificate is of that
 	Until      time.Time // the end of its certificate
 	Keys       []string  // the fingerprints of the authorities whose keys it has
+}
+
+// nodeKeys returns how far the live nodes are, for people.
+func (a *agent) nodeKeys(ctx context.Context) []api.NodeKeys {
+	stands, _ := a.standings(ctx)
+	voters := a.log.Status().Voters
+	list := []api.NodeKeys{}
+	a.log.View(func(l *ledger.Ledger) {
+		for id, s := range stands {
+			n := l.Node(id)
+			if n == nil {
+				continue
+			}
+			row := api.NodeKeys{Node: n.Name, Expires: s.Until, Signs: slices.Contains(s.Keys, s.Signs)}
+			if s.Signed {
+				row.Authority = s.Signs
+			}
+			for _, kind := range []ledger.Secret{ledger.AuthorityKey, ledger.GossipKey} {
+				if r := l.Rotating(kind); r != nil && !s.ready(*r, slices.Contains(voters, id)) {
+					row.Waits = append(row.Waits, kind)
+				}
+			}
+			list = append(list, row)
+		}
+	})
+	return list
 }
 
 func (a *agent) standing(context.Context, struct{}) (*standing, error) {
@@ -88,15 +115,16 @@ func (a *agent) follow() error {
 	return nil
 }
 
-// lead takes rotations on while this node leads, and begins one of the gossip key when a
-// node that knows it was removed.
+// lead takes rotations on while this node leads, begins one of the gossip key when a node
+// that knows it was removed, and has the log written in the newest version as soon as all
+// nodes read it: the keys by which nodes are known again stand in no older one.
 func (a *agent) lead(ctx context.Context) {
 	for sleep(ctx, rotateEvery) {
 		if !a.log.IsLeader() {
 			continue
 		}
 		var open []ledger.Rotation
-		spilled := false
+		spilled, old := false, false
 		a.log.View(func(l *ledger.Ledger) {
 			for _, kind := range []ledger.Secret{ledger.AuthorityKey, ledger.GossipKey} {
 				if r := l.Rotating(kind); r != nil {
@@ -104,7 +132,13 @@ func (a *agent) lead(ctx context.Context) {
 				}
 			}
 			spilled = l.Spilled() && l.Rotating(ledger.GossipKey) == nil
+			old = l.Level() < ledger.Version && len(l.Nodes()) > 0 && len(l.Behind(ledger.Version)) == 0
 		})
+		if old {
+			if err := a.raise(ctx); err != nil {
+				a.cfg.Logger.Debug("the log is written in an older version yet", "err", err)
+			}
+		}
 		if spilled {
 			if err := a.rotateGossip(ctx, "ddocker"); err != nil {
 				a.cfg.Logger.Warn("the gossip key that a removed node knows is not being replaced yet", "err", err)
@@ -114,6 +148,14 @@ func (a *agent) lead(ctx context.Context) {
 			a.push(ctx, open)
 		}
 	}
+}
+
+func (a *agent) raise(ctx context.Context) error {
+	result, _, err := a.log.Propose(ctx, ledger.Command{Raise: &ledger.Raise{To: ledger.Version}})
+	if err == nil && result.Refusal != nil {
+		return result.Refusal
+	}
+	return err
 }
 
 // push takes each rotation to its next stage that all live nodes are ready for.

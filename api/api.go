@@ -103,6 +103,12 @@ type Config struct {
 	CA func() []byte
 	// Token makes a join token: what a person types, and the hash of its secret.
 	Token func() (text, hash string, err error)
+	// RotateKey begins to replace one of the secrets that all nodes share or trust; the
+	// leader carries that through.
+	RotateKey func(ctx context.Context, kind ledger.Secret, by string) error
+	// NodeKeys returns what the live nodes have of these, without those that do not
+	// answer within ctx.
+	NodeKeys func(ctx context.Context) []NodeKeys
 	// SMI returns what nvidia-smi says of this machine with these arguments.
 	SMI func(ctx context.Context, args []string) (string, error)
 	// GPUs returns what is known of this machine's GPUs and of who uses them.

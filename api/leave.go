@@ -73,7 +73,7 @@ func (a *API) removeNode(w http.ResponseWriter, c *call) {
 	case n.Node == a.cfg.Self:
 		fail(w, http.StatusConflict, "host %s is the one that was asked: to take it out of the cluster, run \"ddocker leave\" on it", n.Name)
 		return
-	case a.cfg.Alive(n.Node) && a.Reachable(n.Node) && !yes(c.URL.Query().Get("force")):
+	case !yes(c.URL.Query().Get("force")) && a.hosts.there(c.Context(), n.Node) == nil:
 		fail(w, http.StatusConflict, "host %s is up: run \"ddocker leave\" on it, or remove it with --force", n.Name)
 		return
 	}

@@ -142,6 +142,8 @@ func clusterRoutes() []route {
 		{get, "/ddocker/tokens", admins, (*API).listTokens},
 		{post, "/ddocker/tokens", admins, (*API).createToken},
 		{del, "/ddocker/tokens/{}", admins, (*API).revokeToken},
+		{get, "/ddocker/ca", open, (*API).listKeys},
+		{post, "/ddocker/ca/rotate", admins, (*API).rotateKey},
 		{get, "/ddocker/users", open, (*API).listUsers},
 		{post, "/ddocker/users", admins, (*API).addUser},
 		{del, "/ddocker/users/{}", admins, (*API).removeUser},

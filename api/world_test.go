@@ -127,8 +127,18 @@ func (w *world) add(name string) {
 		Self: h.id, Name: name, Version: "test", Log: h.replica, Raft: w.raft, Node: h.node, Engine: h.docker,
 		Images: nodeImages{h.node}, Update: h.node.Update, MoveName: h.node.MoveName, Furnish: h.node.Furnish, EngineImage: h.node.EngineImage,
 		Peer: w.peer, Alive: gossiped{w}.Alive, Caller: w.caller,
-		CA:     func() []byte { return []byte("the CA") },
-		Token:  func() (text, hash string, err error) { return "the token", "its hash", nil },
+		CA:    func() []byte { return []byte("the CA") },
+		Token: func() (text, hash string, err error) { return "the token", "its hash", nil },
+		RotateKey: func(ctx context.Context, kind ledger.Secret, by string) error {
+			r, _, err := h.replica.Propose(ctx, ledger.Command{Rotate: &ledger.Rotate{Kind: kind, ID: "r1", Data: "d", By: by}})
+			if err == nil && r.Refusal != nil {
+				err = r.Refusal
+			}
+			return err
+		},
+		NodeKeys: func(context.Context) []NodeKeys {
+			return []NodeKeys{{Node: "n2", Waits: []ledger.Secret{ledger.GossipKey}}, {Node: "n1"}}
+		},
 		SMI:    func(context.Context, []string) (string, error) { return "cards of " + name, nil },
 		GPUs:   h.machine.GPUs,
 		Audit:  h.audit,

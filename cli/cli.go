@@ -86,7 +86,7 @@ func newRoot(a *app) *cobra.Command {
 	)
 	addGroup(root, containerTitle, newStats(a))
 	addGroup(root, imageTitle, newTag(a))
-	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newLeave(a), newToken(a), newUser(a), newAudit(a), newConfig(a), newRaft(a), newContext(a))
+	addGroup(root, "Cluster commands:", newNodes(a), newNode(a), newLeave(a), newToken(a), newCA(a), newUser(a), newAudit(a), newConfig(a), newRaft(a), newContext(a))
 	root.AddCommand(a.Extra...)
 	for group, commands := range a.Offline {
 		if c, _, err := root.Find(strings.Fields(group)); err == nil {

@@ -17,16 +17,26 @@ import (
 // register tells the cluster who this node is and what its machine has but for cards,
 // where the ledger says otherwise. The engine is asked at most once a minute.
 func (n *Node) register(ctx context.Context) error {
-	if time.Since(n.registered) < reconcileEvery {
+	if time.Since(n.registered) < reconcileEvery && !n.keyMissing() {
 		return nil
 	}
 	room, err := n.cfg.Engine.Capacity(ctx)
 	var known *ledger.Node
 	n.cfg.Log.View(func(l *ledger.Ledger) { known = l.Node(n.cfg.ID) })
+	if known == nil { // nor may be what the cluster is ready for
+		if err := n.cfg.Log.Read(ctx); err != nil {
+			return err
+		}
+	}
 	if err != nil && known == nil {
 		return fmt.Errorf("ask the Docker Engine what it has: %w", err)
 	}
-	now := ledger.Register{Node: n.cfg.ID, Name: n.cfg.Name, Address: n.cfg.Address, Version: n.cfg.Version, Speaks: ledger.Version, Key: n.cfg.Key}
+	now := ledger.Register{Node: n.cfg.ID, Name: n.cfg.Name, Address: n.cfg.Address, Version: n.cfg.Version, Speaks: ledger.Version}
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		if l.Level() >= 5 { // since then it is kept
+			now.Key = n.cfg.Key
+		}
+	})
 	if known != nil {
 		now.Engine, now.Capacity = known.Engine, known.Capacity
 	}
@@ -44,6 +54,15 @@ func (n *Node) register(ctx context.Context) error {
 	}
 	n.registered = time.Now()
 	return nil
+}
+
+// keyMissing says whether the ledger could know this node's key and does not.
+func (n *Node) keyMissing() (missing bool) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		known := l.Node(n.cfg.ID)
+		missing = known != nil && l.Level() >= 5 && known.Key != n.cfg.Key
+	})
+	return missing
 }
 
 // enroll has the ledger register this node.

@@ -38,7 +38,7 @@ func (n *Node) rest(ctx context.Context, most time.Duration) bool {
 		case <-end.C:
 			return true
 		case <-look.C:
-			if n.unsettled() || n.namesUnsettled() || n.objectsUnsettled() || n.portsChanged() || n.cfg.Engine.Ping(ctx) != nil {
+			if n.unsettled() || n.keyMissing() || n.namesUnsettled() || n.objectsUnsettled() || n.portsChanged() || n.cfg.Engine.Ping(ctx) != nil {
 				return true
 			}
 		case <-ctx.Done():
