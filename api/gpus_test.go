@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
 	"ddocker/gpu"
 	"ddocker/sched"
@@ -290,4 +291,42 @@ func TestFindCardPrefersAWholeUUID(t *testing.T) {
 	if _, err := findCard(hosts, "GPU-"); err == nil {
 		t.Error("any card will do for the beginning of all")
 	}
+}
+
+func TestUsersWithTheirOwnInSightSeeNoOthersOnCards(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.plugged()
+		w.see("own")
+		cards := map[string]string{"carol": "GPU-n1", "bob": "GPU-n1b"}
+		var ids []string
+		for _, who := range []string{"carol", "bob"} {
+			w.as(who, ledger.Member)
+			ids = append(ids, w.hosts[0].create(who, asksGPUs(`"DeviceIDs":["`+cards[who]+`"]`, "")))
+		}
+		busy := func(uuid, index, box string, pid int) gpu.Card {
+			c := card(uuid, index, "TITAN Xp", 12)
+			c.Processes = []gpu.Process{{PID: pid, User: "x", Command: "train", Container: box, Memory: gpu.Unread}, {PID: pid + 1, Command: "outside", Memory: gpu.Unread}}
+			return c
+		}
+		w.hosts[0].machine.Plug(busy("GPU-n1", "0", ids[0], 10), busy("GPU-n1b", "1", ids[1], 20))
+		w.settle()
+		words := func() (words []string) {
+			for _, r := range w.hosts[1].cards() {
+				word := r.UUID + " " + r.State
+				if r.Container != nil {
+					word += " of " + r.Container.Owner + r.Container.Name
+				}
+				for _, p := range r.Processes {
+					word += fmt.Sprint(" ", p.PID, p.Owner)
+				}
+				words = append(words, word)
+			}
+			return words
+		}
+		wantList(t, "bob sees", words(), "GPU-n1 held of ", "GPU-n1b held of bobbob 20bob", "GPU-n2 free")
+		w.hosts[0].want(http.StatusForbidden, "nvidia-smi shows everybody's processes", get, "/ddocker/nvidia-smi?host=n1", "")
+		w.as("alice", ledger.Admin)
+		wantList(t, "an admin sees", words(), "GPU-n1 held of carolcarol 10carol 11", "GPU-n1b held of bobbob 20bob 21", "GPU-n2 free")
+		w.hosts[0].want(http.StatusOK, "cards of n1", get, "/ddocker/nvidia-smi?host=n1", "")
+	})
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -105,5 +106,21 @@ func TestImagesHasOneRowForEveryName(t *testing.T) {
 	if r := g.runs(t, "", "images", "-a", "ubuntu"); r.code != 0 || !g.was("GET /images/json?"+
 		url.Values{"all": {"1"}, "filters": {`{"reference":{"ubuntu":true}}`}}.Encode()) {
 		t.Errorf("images -a ubuntu asked %q: %s", g.asked, r.stderr)
+	}
+}
+
+func TestPsSaysWhoseContainersAreWhereTheyAreSeveralUsers(t *testing.T) {
+	const alices = `{"Id":"01","Names":["/abc"],"Image":"i","Created":1590766539,"State":"running","Ddocker":{"Node":"h1","Type":"-","Owner":"alice"}}`
+	const bobs = `{"Id":"02","Names":["/def"],"Image":"i","Created":1590766539,"State":"running","Ddocker":{"Node":"h2","Type":"-","Owner":"bob"}}`
+	const outsider = `{"Id":"03","Names":["/ghi"],"Image":"i","Created":1590766539,"State":"exited","Ddocker":{"Node":"h2","Type":"-"}}`
+	for list, header := range map[string]string{
+		alices + "," + outsider:              "NAME   PORT   IMAGE   CREATED             HOST   TYPE   RUNNING\n",
+		alices + "," + bobs + "," + outsider: "NAME   PORT   IMAGE   CREATED             HOST   TYPE   RUNNING   USER\n",
+	} {
+		g := newAgent(t)
+		g.answers("GET /containers/json", http.StatusOK, "["+list+"]")
+		if got := g.runs(t, "", "ps").stdout; !strings.HasPrefix(got, header) {
+			t.Errorf("got\n%s\nwant\n%s", got, header)
+		}
 	}
 }
