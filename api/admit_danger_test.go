@@ -26,10 +26,7 @@ func (b *oldBody) danger() string {
 		return ""
 	}
 	h := b.HostConfig
-	var modes []string
-	for _, mode := range []string{string(h.NetworkMode), string(h.IpcMode), string(h.PidMode), string(h.UTSMode), string(h.UsernsMode), string(h.CgroupnsMode)} {
-		modes = append(modes, mode)
-	}
+	modes := []string{string(h.NetworkMode), string(h.IpcMode), string(h.PidMode), string(h.UTSMode), string(h.UsernsMode), string(h.CgroupnsMode)}
 	if b.NetworkingConfig != nil {
 		for name := range b.NetworkingConfig.EndpointsConfig {
 			modes = append(modes, name)
