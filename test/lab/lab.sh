@@ -323,6 +323,9 @@ down() {
   rm -rf "${lab:?}"
 }
 no_groups() {
+  # What is frozen does not end: a container that was paused when its engine was killed.
+  find /sys/fs/cgroup -path "*/$tag-h[0-9]*" -name freezer.state -exec sh -c 'echo THAWED >"$1"' - {} \; 2>/dev/null || true
+  find /sys/fs/cgroup -path "*/$tag-h[0-9]*" -name cgroup.freeze -exec sh -c 'echo 0 >"$1"' - {} \; 2>/dev/null || true
   find /sys/fs/cgroup -depth -type d -path "*/$tag-h[0-9]*" -exec rmdir {} + || true
   [ -z "$(find /sys/fs/cgroup -type d -name "$tag-h[0-9]*" -print -quit)" ]
 }
