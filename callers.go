@@ -85,6 +85,8 @@ func (a *agent) nodeCaller(id, from string) (who api.Caller, err error) {
 			err = fmt.Errorf("host %s was removed from the cluster: its certificate is good for nothing", gone.Name)
 		} else if n := l.Node(id); n != nil {
 			who.From = n.Name + " (" + from + ")"
+		} else {
+			err = errors.New("the host whose certificate is shown has not registered with the cluster: try again in a moment")
 		}
 	})
 	return who, err

@@ -132,7 +132,7 @@ type caKeyRequest struct{ Authority string }
 
 // fetchAuthorities has a voter hold the key of the CA, and of the one that is to follow.
 func (a *agent) fetchAuthorities(ctx context.Context) error {
-	if !a.isVoter(a.id.NodeID()) {
+	if !a.holdsKey(a.id.NodeID()) {
 		return nil
 	}
 	err := a.promoteKey()
@@ -188,7 +188,7 @@ func (a *agent) fetchKey(ctx context.Context, certPEM []byte, file string) error
 
 // handOutKey gives a key of the CA to another voter.
 func (a *agent) handOutKey(ctx context.Context, request caKeyRequest) (*caKey, error) {
-	if !a.isVoter(peerOf(ctx)) {
+	if !a.holdsKey(peerOf(ctx)) {
 		return nil, errors.New("the CA's key is for voters")
 	}
 	cert := a.id.Trust().Roots
@@ -212,4 +212,11 @@ func (a *agent) isVoter(id string) bool {
 		}
 	}
 	return false
+}
+
+// holdsKey says whether a node should have the CA's key: a voter, and of two servers the
+// other one as well, which may be the only one left.
+func (a *agent) holdsKey(id string) bool {
+	servers := a.log.Servers()
+	return a.isVoter(id) || len(servers) == 2 && (servers[0].ID == id || servers[1].ID == id)
 }

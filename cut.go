@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -75,9 +76,12 @@ func (o *outward) cut(gone func(node string) bool) {
 // hear that it may go.
 const leaveGrace = 2 * time.Second
 
-// refusal says why nobody here speaks with a node, as an error.
-func (a *agent) refusal(node string) (err error) {
+// refusal says why nobody here speaks with a node that shows that key, as an error.
+func (a *agent) refusal(node, key string) (err error) {
 	a.log.View(func(l *ledger.Ledger) {
+		if n := l.Node(node); n != nil && n.Key != "" && key != "" && n.Key != key {
+			err = fmt.Errorf("node %s has registered another key", n.Name)
+		}
 		if gone := l.GoneNode(node); gone != nil && !(gone.Left && time.Since(gone.At) < leaveGrace) {
 			err = farewell(gone)
 		}
@@ -112,6 +116,6 @@ func (a *agent) evict(ctx context.Context) {
 }
 
 func (a *agent) cutGone() {
-	a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node) != nil })
-	a.outward.cut(func(node string) bool { return a.refusal(node) != nil })
+	a.port.Cut(func(p identity.Peer) bool { return p.Node != "" && a.refusal(p.Node, p.Key) != nil })
+	a.outward.cut(func(node string) bool { return a.refusal(node, "") != nil })
 }

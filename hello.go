@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"ddocker/consensus"
@@ -60,7 +62,9 @@ func (u *unwelcome) Error() string { return u.Message }
 // parting returns the answer as what ends an agent: a removed node's is a *parting.
 func (u *unwelcome) parting() error {
 	if u.Gone != nil {
-		return partingOf(u.Gone)
+		p := partingOf(u.Gone)
+		p.Left = false // nothing is wiped on another's word
+		return p
 	}
 	return u
 }
@@ -158,6 +162,10 @@ func (a *agent) adopt(w *welcome) error {
 		a.cfg.Logger.Warn("this machine's clock differs from another node's: set it, for example with \"timedatectl set-ntp true\"", "ahead", skew)
 	}
 	mine := a.secrets.get()
+	// One node's word makes nobody an authority: those that are trusted have to vouch.
+	if mine.CA.before(w.Held.CA) && !a.id.Proves(w.Trust) {
+		w.Held.CA = mine.CA
+	}
 	if mine.CA.before(w.Held.CA) {
 		if err := a.id.SetTrust(w.Trust); err != nil {
 			return err
@@ -393,6 +401,9 @@ func (a *agent) certify(ctx context.Context, h hello) ([]byte, error) {
 	request := certificateRequest{h.Node, h.CSR, h.Name, h.Address}
 	if a.authority() == nil {
 		reply, err := askVoters[joinReply](ctx, a, "/rpc/renew", request)
+		if no := (*unwelcome)(nil); errors.As(err, &no) && no.Gone == nil {
+			return nil, errors.New(no.Message) // what one voter cannot do now is no last word
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -427,6 +438,8 @@ func (a *agent) sign(request certificateRequest, by string) ([]byte, error) {
 	a.log.View(func(l *ledger.Ledger) {
 		if gone := l.GoneNode(request.Node); gone != nil {
 			err = farewell(gone)
+		} else if err = alike(l, request.Node, request.Name); err != nil {
+			return
 		} else if n := l.Node(request.Node); n != nil {
 			registered = n.Key
 		}
@@ -440,6 +453,20 @@ func (a *agent) sign(request certificateRequest, by string) ([]byte, error) {
 		return nil, fmt.Errorf("the key of node %s is not known, and only itself may ask for its certificate", request.Node)
 	}
 	return ca.Sign(request.CSR, a.cfg.subject(request.Node, request.Name, a.ownedBy(request.Node, request.Address)))
+}
+
+// alike refuses a name by which clients would take a node for another: names of hosts
+// have no case, and an address is no name.
+func alike(l *ledger.Ledger, node, name string) error {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return fmt.Errorf("%s is an address, and no name for a node", name)
+	}
+	for _, n := range l.Nodes() {
+		if n.Node != node && strings.EqualFold(n.Name, name) {
+			return fmt.Errorf("a node named %s is already in the cluster, at %s", n.Name, n.Address)
+		}
+	}
+	return nil
 }
 
 // ownedBy returns the address, or none if it is another node's: no certificate is to

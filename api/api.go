@@ -195,5 +195,6 @@ type call struct {
 	ref     string // what stands in the path for {}
 	caller  Caller
 	targets []target // containers that were found for it
+	lost    string   // the lost placement that it is about
 	seen    *witness
 }

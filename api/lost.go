@@ -41,15 +41,18 @@ func lostStatus(lost *ledger.Lost) string {
 // removeContainer passes the request to the holder. A container that was lost with its
 // host is forgotten.
 func (a *API) removeContainer(w http.ResponseWriter, c *call) {
-	if _, refusal := a.resolve(c.Context(), c.ref); refusal != nil && refusal.Code == ledger.Unknown {
-		if lost := a.lostNamed(c.ref); lost == nil {
-			failWith(w, refusal)
-		} else if a.proposed(w, c, ledger.Command{Forget: &ledger.Forget{Placement: lost.Placement.ID}}) {
-			w.WriteHeader(http.StatusNoContent)
+	if a.who(c).admin() {
+		if _, refusal := a.resolve(c.Context(), c.ref); refusal != nil && refusal.Code == ledger.Unknown {
+			if lost := a.lostNamed(c.ref); lost != nil {
+				c.lost = lost.Placement.ID
+			}
 		}
-		return
 	}
-	a.holder(w, c)
+	if c.lost == "" {
+		a.holder(w, c)
+	} else if a.proposed(w, c, ledger.Command{Forget: &ledger.Forget{Placement: c.lost}}) {
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 func (a *API) lostNamed(ref string) (lost *ledger.Lost) {

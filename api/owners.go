@@ -43,9 +43,11 @@ func (a *API) containerMeant(c *call, ref string) (thing, error) {
 	t, refusal := a.resolve(c.Context(), ref)
 	lost := a.lostNamed(ref)
 	switch {
-	case refusal != nil && refusal.Code == ledger.Unknown && lost != nil && (c.row.method == del || a.seesOf(c, lost.Placement.Owner)):
-		// The verb says what became of it, or forgets it.
+	case refusal != nil && refusal.Code == ledger.Unknown && lost != nil && c.row.method == del:
+		c.lost = lost.Placement.ID // which is forgotten, whatever has the name by then
 		return thing{name: "container " + lost.Placement.Name, owners: []string{lost.Placement.Owner}, unknown: unknown}, nil
+	case refusal != nil && refusal.Code == ledger.Unknown && lost != nil && a.seesOf(c, lost.Placement.Owner):
+		return thing{}, cannotKill(c, ref, a.explain(refusal, ref))
 	case refusal != nil && refusal.Code == ledger.Invalid && a.onlyOwn(c):
 		return thing{}, unknown // what it is the begin of is not for everybody
 	case refusal != nil:

@@ -81,6 +81,9 @@ func (rem *Remains) readLog(stores *Stores, f *fsm) error {
 	if err := errors.Join(err, err2); err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
+	if first > rem.covered+1 {
+		return fmt.Errorf("read log: its entries %d to %d are missing, which a snapshot had that cannot be read: choose another host", rem.covered+1, first-1)
+	}
 	for at := max(first, rem.covered+1); first != 0 && at <= last; at++ {
 		var e raft.Log
 		if err := stores.log.GetLog(at, &e); err != nil {

@@ -34,6 +34,7 @@ func (c *Consensus) Restore(ctx context.Context, snapshot []byte) error {
 	if len(book.NodeIDs()) == 0 {
 		return errors.New("restore snapshot: it has no nodes")
 	}
+	c.View(book.Outlive)
 	index := max(r.LastIndex(), book.Index()) + leap
 	var moved bytes.Buffer
 	if _, err := book.Snapshot().At(index + 1).WriteTo(&moved); err != nil { // raft leaves one place free

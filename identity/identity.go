@@ -28,7 +28,7 @@ type Identity struct {
 	key     *ecdsa.PrivateKey
 	node    string
 	cluster string
-	refuse  atomic.Pointer[func(nodeID string) error]
+	refuse  atomic.Pointer[func(nodeID, key string) error]
 
 	change   sync.Mutex // held by whoever replaces standing
 	standing atomic.Pointer[standing]

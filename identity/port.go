@@ -180,6 +180,9 @@ func (p *Port) serve(ctx context.Context, g *guest, conn *tls.Conn, place *Place
 		proto = ProtoHTTP
 	}
 	d := p.doors[proto]
+	if _, node := p.id.PeerID(&state); !node && proto != ProtoHTTP {
+		d = nil // it was removed since its handshake was judged, when Cut did not know of it yet
+	}
 	if d == nil || !d.deliver(ctx, conn) {
 		slog.Debug("connection not taken", "peer", conn.RemoteAddr(), "protocol", proto)
 		conn.Close()

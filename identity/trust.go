@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -96,6 +97,36 @@ func (i *Identity) SetTrust(t Trust) error {
 	return nil
 }
 
+// Proves says whether every authority of t is trusted here already, or vouched for by
+// those that are, by the links of t.
+func (i *Identity) Proves(t Trust) bool {
+	roots, links, err := t.parse()
+	if err != nil {
+		return false
+	}
+	known, _, err := i.Trust().parse()
+	if err != nil {
+		return false
+	}
+	for grown := true; grown; {
+		grown = false
+		for at, link := range links {
+			if slices.ContainsFunc(known, func(by *x509.Certificate) bool { return link.CheckSignatureFrom(by) == nil }) {
+				known, links, grown = append(known, link), slices.Delete(slices.Clone(links), at, at+1), true
+				break
+			}
+		}
+	}
+	for _, root := range roots {
+		if !slices.ContainsFunc(known, func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // Equal says whether both have the same certificates in the same order.
 func (t Trust) Equal(o Trust) bool {
 	return bytes.Equal(t.Roots, o.Roots) && bytes.Equal(t.Links, o.Links)
@@ -126,7 +157,8 @@ func saveTrust(dir string, t Trust) error {
 // Refuse has every handshake of this identity fail with nodes of which the function
 // returns an error, however good their certificates are; nil refuses nobody. The
 // function is called by many at a time and must not block.
-func (i *Identity) Refuse(why func(nodeID string) error) { i.refuse.Store(&why) }
+// It is given the node's ID and the SHA-256 of its key, as of [PeerKey].
+func (i *Identity) Refuse(why func(nodeID, key string) error) { i.refuse.Store(&why) }
 
 // PeerID returns the id of the node at the other end of a connection made with
 // [Identity.Server] or [Identity.Client]. It is false for a peer that showed no
@@ -137,7 +169,10 @@ func (i *Identity) PeerID(cs *tls.ConnectionState) (nodeID string, ok bool) {
 		return "", false
 	}
 	nodeID, err := i.peer("the node", cs.PeerCertificates)
-	return nodeID, err == nil
+	if err != nil {
+		return "", false
+	}
+	return nodeID, true
 }
 
 // peer returns whose these certificates are, leaf first, as a peer has shown them
@@ -153,7 +188,7 @@ func (i *Identity) peer(host string, certs []*x509.Certificate) (nodeID string, 
 		return "", err
 	}
 	if why := i.refuse.Load(); why != nil && *why != nil {
-		return nodeID, (*why)(nodeID)
+		return nodeID, (*why)(nodeID, hashKey(certs[0]))
 	}
 	return nodeID, nil
 }

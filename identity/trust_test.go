@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -205,7 +206,7 @@ func TestWhoIsRefusedIsRefusedAtOnceAndCutOff(t *testing.T) {
 			return c
 		}
 		bad, fine := open(evil), open(good)
-		server.Refuse(func(id string) error {
+		server.Refuse(func(id, _ string) error {
 			if id == evil.NodeID() {
 				return errors.New("it was removed")
 			}
@@ -250,5 +251,50 @@ func TestCertificatesAreRenewedBetweenHalfAndFourFifthsOfTheirLife(t *testing.T)
 	}
 	if len(seen) < 5 {
 		t.Errorf("20 nodes renew at %d moments", len(seen))
+	}
+}
+
+// A compromised node could answer with an authority of its own making.
+func TestAuthoritiesAreProvedByThoseThatAreTrusted(t *testing.T) {
+	ca := newCluster(t)
+	node := newNode(t, ca)
+	succeed := func(from *Authority) (*Authority, []byte) {
+		next, err := from.Successor()
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := from.Vouch(next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next, link
+	}
+	second, link := succeed(ca)
+	third, later := succeed(second)
+	evil, err := NewAuthority(node.Cluster())
+	if err != nil {
+		t.Fatal(err)
+	}
+	worse, forged := succeed(evil)
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	for name, c := range map[string]struct {
+		trust  Trust
+		proved bool
+	}{
+		"those that it has":                    {Trust{Roots: ca.CertPEM()}, true},
+		"its successor":                        {Trust{second.CertPEM(), join(link, ca.CertPEM())}, true},
+		"both":                                 {Trust{Roots: join(second.CertPEM(), ca.CertPEM()), Links: link}, true},
+		"the successor's, with all links":      {Trust{third.CertPEM(), join(later, second.CertPEM(), link, ca.CertPEM())}, true},
+		"the successor's, with a link missing": {Trust{third.CertPEM(), join(later, second.CertPEM(), ca.CertPEM())}, false},
+		"a successor that nobody vouches for":  {Trust{Roots: second.CertPEM()}, false},
+		"another":                              {Trust{Roots: evil.CertPEM()}, false},
+		"another beside its own":               {Trust{Roots: join(ca.CertPEM(), evil.CertPEM())}, false},
+		"another that vouches for itself":      {Trust{evil.CertPEM(), evil.CertPEM()}, false},
+		"another's successor":                  {Trust{worse.CertPEM(), join(forged, evil.CertPEM(), ca.CertPEM())}, false},
+		"none":                                 {Trust{}, false},
+	} {
+		if got := node.Proves(c.trust); got != c.proved {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
