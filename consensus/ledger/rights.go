@@ -106,5 +106,5 @@ func (l *Ledger) news(c *Made) bool {
 		return o == nil
 	}
 	i, has := o.Instance(c.Node)
-	return !has || i.ID == c.ID && !i.Found
+	return !has || i.ID == c.ID // whether it was found there is known to who had it made
 }
