@@ -112,6 +112,7 @@ var floors = map[string]int{
 	"consensus/ledger": 2,
 	"sched":            1,
 	"settings":         1,
+	"crash":            1,
 	"cli":              1,
 }
 
