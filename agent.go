@@ -22,6 +22,7 @@ import (
 	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/gossip"
 	"ddocker/gpu"
@@ -50,6 +51,7 @@ type agentConfig struct {
 	files      int                                    // descriptors that there may be
 	life       time.Duration                          // of certificates
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
+	crash      crash.Point
 
 	settings *settings.File // from InfoFile
 }

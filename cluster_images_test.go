@@ -61,10 +61,17 @@ func (h *host) names() map[string]string {
 func (w *world) judgeImages(acknowledged map[string]string, gone map[string]bool) {
 	w.t.Helper()
 	w.alike()
+	for _, wrong := range w.wrongImages(acknowledged, gone) {
+		w.t.Error(wrong)
+	}
+}
+
+func (w *world) wrongImages(acknowledged map[string]string, gone map[string]bool) (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	names := w.up()[0].names()
 	for name, id := range acknowledged {
 		if names[name] != id && !gone[name] {
-			w.t.Errorf("image %s was acknowledged as %s and is now %q", name, id, names[name])
+			say("image %s was acknowledged as %s and is now %q", name, id, names[name])
 		}
 	}
 	copies := map[string]int{}
@@ -77,23 +84,24 @@ func (w *world) judgeImages(acknowledged map[string]string, gone map[string]bool
 			copies[i.ID]++
 			tags := slices.DeleteFunc(i.RepoTags, func(tag string) bool { return strings.HasPrefix(tag, "<none>") })
 			if len(tags) == 0 {
-				w.t.Errorf("on %s the image %s has no name", h.name, i.ID)
+				say("on %s the image %s has no name", h.name, i.ID)
 			}
 			for _, tag := range tags {
 				if names[tag] != i.ID {
-					w.t.Errorf("on %s %s is %s, in the cluster %q", h.name, tag, i.ID, names[tag])
+					say("on %s %s is %s, in the cluster %q", h.name, tag, i.ID, names[tag])
 				}
 			}
 		}
 	}
 	for name, id := range names {
 		if id == "" || copies[id] == 0 {
-			w.t.Errorf("image %s is %q, of which there are %d copies", name, id, copies[id])
+			say("image %s is %q, of which there are %d copies", name, id, copies[id])
 		}
 		if gone[name] {
-			w.t.Errorf("image %s was removed and is still there", name)
+			say("image %s was removed and is still there", name)
 		}
 	}
+	return wrong
 }
 
 // What is committed on one host runs on every other from that moment on.

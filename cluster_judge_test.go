@@ -130,7 +130,7 @@ func (w *world) judge(acknowledged map[string]string) {
 	w.t.Helper()
 	w.alike()
 	placed := w.up()[0].placements()
-	for _, wrong := range slices.Concat(doubles(placed), w.astray(placed)) {
+	for _, wrong := range slices.Concat(doubles(placed), w.astray(placed, nil)) {
 		w.t.Error(wrong)
 	}
 	byContainer := map[string]string{}
@@ -169,8 +169,8 @@ func doubles(placed []*ledger.Placement) (wrong []string) {
 }
 
 // astray names the placements without a container and the cluster's containers
-// without a placement.
-func (w *world) astray(placed []*ledger.Placement) (wrong []string) {
+// without a placement, but for those that are excused.
+func (w *world) astray(placed []*ledger.Placement, excused map[string]bool) (wrong []string) {
 	byContainer := map[string]*ledger.Placement{}
 	for _, p := range placed {
 		if p.Container == "" {
@@ -186,7 +186,7 @@ func (w *world) astray(placed []*ledger.Placement) (wrong []string) {
 		}
 		for _, r := range rows {
 			id := r.Labels["ddocker.placement"]
-			if p := byContainer[r.ID]; id != "" && (p == nil || p.ID != id) {
+			if p := byContainer[r.ID]; id != "" && !excused[r.ID] && (p == nil || p.ID != id) {
 				wrong = append(wrong, fmt.Sprintf("the engine of %s has %s of placement %s, which the ledger does not know", h.name, r.Names[0], id))
 			}
 			delete(byContainer, r.ID)

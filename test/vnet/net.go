@@ -32,6 +32,7 @@ type Net struct {
 	base    time.Duration
 	jitter  time.Duration
 	loss    float64
+	twice   float64
 	hosts   map[netip.Addr]*Host
 	cut     map[path]bool
 	conns   map[*conn]bool // until both ends are closed
@@ -70,6 +71,13 @@ func (n *Net) SetLoss(p float64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.loss = p
+}
+
+// SetTwice delivers each packet that is not lost a second time with probability p, 0 to 1.
+func (n *Net) SetTwice(p float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.twice = p
 }
 
 // Boot connects a machine with this IP address. It panics when the address is
@@ -116,6 +124,28 @@ func (n *Net) Cut(from, to string) {
 	defer n.mu.Unlock()
 	n.cut[path{netip.MustParseAddr(from), netip.MustParseAddr(to)}] = true
 	n.reroute()
+}
+
+// Mend removes the cut of one direction.
+func (n *Net) Mend(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.cut, path{netip.MustParseAddr(from), netip.MustParseAddr(to)})
+	n.reroute()
+}
+
+// Reset breaks all streams between two hosts, as a router does that has forgotten them:
+// what was not read yet is lost on both sides.
+func (n *Net) Reset(a, b string) {
+	one, two := netip.MustParseAddr(a), netip.MustParseAddr(b)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if p := (path{c.local.Addr(), c.remote.Addr()}); p == (path{one, two}) || p == (path{two, one}) {
+			c.broken = true
+			c.pulse()
+		}
+	}
 }
 
 // Heal removes every cut.

@@ -43,6 +43,9 @@ func (c *packetConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	if h := n.hosts[dst.Addr()]; h != nil && !n.cut[path{c.host.ip, h.ip}] && n.rng.Float64() >= n.loss {
 		if d := h.packets[dst.Port()]; d != nil && len(d.segments) < maxUnread {
 			d.push(segment{n.arrival(), c.addr, slices.Clone(p)})
+			if n.twice > 0 && n.rng.Float64() < n.twice {
+				d.push(segment{n.arrival(), c.addr, slices.Clone(p)})
+			}
 		}
 	}
 	return len(p), nil

@@ -23,6 +23,7 @@ type conn struct {
 	reset         bool // closed by force
 	shut          bool // for writing
 	abrupt        bool // to be closed by force
+	broken        bool // by the network
 }
 
 func (c *conn) LocalAddr() net.Addr                { return net.TCPAddrFromAddrPort(c.local) }
@@ -42,6 +43,8 @@ func (c *conn) Read(p []byte) (k int, err error) {
 		case past(c.readUntil):
 			err = &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
 		case len(p) == 0:
+		case c.broken:
+			err = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 		case c.deaf():
 			return false, c.readUntil
 		case c.peer.reset:
@@ -83,7 +86,7 @@ func (c *conn) Write(p []byte) (k int, err error) {
 			err = &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
 		case past(c.writeUntil):
 			err = &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}
-		case c.peer.closed && !c.deaf():
+		case c.broken, c.peer.closed && !c.deaf():
 			err = &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 		default:
 			k += c.send(p[k:min(len(p), k+window-c.peer.unread)])

@@ -309,6 +309,11 @@ func TestPacketsArriveUnlessCutOrLostOrTooMany(t *testing.T) {
 			t.Errorf("%d of 100 packets arrived at half loss", got)
 		}
 		n.SetLoss(0)
+		n.SetTwice(0.5)
+		if got := arrived(100); got < 120 || got > 180 {
+			t.Errorf("%d packets arrived of 100, half of them twice", got)
+		}
+		n.SetTwice(0)
 		n.SetDelay(2*time.Second, 0)
 		if got := arrived(1); got != 0 {
 			t.Error("a packet arrived before its time")

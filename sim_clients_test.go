@@ -1,0 +1,367 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
+)
+
+// simClient works on a broken cluster as a person or a script does: it makes containers
+// and images and takes them away again, tries again what failed, and loses patience.
+type simClient struct {
+	*simulation
+	id    int
+	rng   *rand.Rand
+	mine  []*work // containers that were acknowledged
+	count int
+}
+
+// work is a container of which its maker was told, and what must be true of it.
+type work struct {
+	id, name, node, port string // port: "port 9000 of n1", or empty
+
+	// The following is guarded by simulation.mu.
+	gone    bool   // its removal was acknowledged
+	going   bool   // it may be gone: somebody tried, or its machine is out of the cluster
+	running string // since when it runs, as its engine said; empty: it may or may not
+}
+
+// scarce is how many names all clients fight for, and how many ports.
+const scarce = 2
+
+// run works until the time is over.
+func (c *simClient) run(until time.Time) {
+	do := []struct {
+		weight int
+		do     func()
+	}{
+		{8, c.create}, {2, c.start}, {2, c.stop}, {4, c.remove}, {1, c.removeScarce}, {1, c.rename}, {2, c.commit}, {1, c.removeImage}, {1, c.list},
+	}
+	sum := 0
+	for _, d := range do {
+		sum += d.weight
+	}
+	for time.Now().Before(until) {
+		at := c.rng.IntN(sum)
+		for _, d := range do {
+			if at -= d.weight; at < 0 {
+				d.do()
+				break
+			}
+		}
+		time.Sleep(time.Duration(c.rng.IntN(700)) * time.Millisecond)
+	}
+}
+
+// any returns a machine to speak to.
+func (c *simClient) any() *simHost { return c.machines[c.rng.IntN(len(c.machines))] }
+
+// patience is how long a client waits: mostly longer than anything should take.
+func (c *simClient) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), []time.Duration{15 * time.Second, 15 * time.Second, 15 * time.Second, 300 * time.Millisecond}[c.rng.IntN(4)])
+}
+
+// create makes a container, asks again a few times if it hears nothing that it
+// understands, and starts it.
+func (c *simClient) create() {
+	c.count++
+	want := wanted{name: fmt.Sprintf("c%d-%d", c.id, c.count)}
+	if c.rng.IntN(4) == 0 {
+		want.name = fmt.Sprint("scarce", c.rng.IntN(scarce))
+	}
+	port := ""
+	switch c.rng.IntN(5) {
+	case 0:
+		want.ports = 1 + c.rng.IntN(2)
+	case 1:
+		want.port, want.on = fmt.Sprint(9000+c.rng.IntN(scarce)), c.any().name
+		port = "port " + want.port + " of " + want.on
+	case 2:
+		want.cpus = float64(1 + c.rng.IntN(2))
+	case 3:
+		want.gpus = 1
+	}
+	want.image = c.someImage()
+	for range 3 {
+		if !c.createBy(want, port) {
+			return
+		}
+		if c.rng.IntN(3) == 0 {
+			return // gives up
+		}
+	}
+}
+
+// createBy asks for a container, now and then twice at once, and says whether the answer
+// leaves open what became of it.
+func (c *simClient) createBy(want wanted, port string) (again bool) {
+	by, twin := c.any(), c.any()
+	if c.rng.IntN(8) == 0 { // the request comes twice
+		done := make(chan bool)
+		go func() { done <- c.createOnce(twin, want, port) }()
+		defer func() { again = <-done && again }()
+	}
+	return c.createOnce(by, want, port)
+}
+
+func (c *simClient) createOnce(by *simHost, want wanted, port string) (again bool) {
+	ctx, cancel := c.patience()
+	defer cancel()
+	call, name := c.history.now(), "name "+want.name
+	id, err := by.create(ctx, want)
+	c.note(c.id, "create %+v by %s: %.12s %v", want, by.name, id, err)
+	if err != nil {
+		switch said := err.Error(); {
+		case strings.Contains(said, "is already in use by"):
+			c.history.add(c.id, acquire, denied, call, name)
+			return false
+		case port != "" && strings.Contains(after(said, " free: "), want.port):
+			c.history.add(c.id, acquire, denied, call, port)
+			c.history.add(c.id, acquire, unheard, call, name)
+			return false
+		}
+		c.history.add(c.id, acquire, unheard, call, name, port)
+		return true
+	}
+	c.history.add(c.id, acquire, granted, call, name, port)
+	w := &work{id: id, name: want.name, port: port, node: want.on}
+	c.remember(w)
+	if err := c.startIt(w); err != nil {
+		c.note(c.id, "start %s: %v", w.name, err)
+	}
+	return false
+}
+
+// after returns what follows the words, or nothing.
+func after(text, words string) string {
+	_, rest, _ := strings.Cut(text, words)
+	return rest
+}
+
+// remember keeps what was acknowledged. A name that others fight for may be removed by
+// them at any time.
+func (c *simClient) remember(w *work) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.going = strings.HasPrefix(w.name, "scarce")
+	c.works = append(c.works, w)
+	c.mine = append(c.mine, w)
+}
+
+// some returns one of the containers that it made and did not remove.
+func (c *simClient) some() *work {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	there := slices.DeleteFunc(slices.Clone(c.mine), func(w *work) bool { return w.gone || w.going })
+	if len(there) == 0 {
+		return nil
+	}
+	return there[c.rng.IntN(len(there))]
+}
+
+func (c *simClient) start() {
+	if w := c.some(); w != nil {
+		err := c.startIt(w)
+		c.note(c.id, "start %s: %v", w.name, err)
+	}
+}
+
+// startIt starts a container, and notes since when it runs if that can be learned.
+func (c *simClient) startIt(w *work) error {
+	ctx, cancel := c.patience()
+	defer cancel()
+	if err := c.any().docker().ContainerStart(ctx, w.id, container.StartOptions{}); err != nil {
+		return err
+	}
+	in, err := c.any().docker().ContainerInspect(ctx, w.id)
+	if err != nil || !in.State.Running {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.node = cmp.Or(w.node, in.Config.Labels["ddocker.node"])
+	w.running = in.State.StartedAt
+	return nil
+}
+
+func (c *simClient) stop() {
+	w := c.some()
+	if w == nil {
+		return
+	}
+	c.mu.Lock()
+	w.running = ""
+	c.mu.Unlock()
+	ctx, cancel := c.patience()
+	defer cancel()
+	none := 0
+	err := c.any().docker().ContainerStop(ctx, w.id, container.StopOptions{Timeout: &none})
+	c.note(c.id, "stop %s: %v", w.name, err)
+}
+
+func (c *simClient) remove() {
+	w := c.some()
+	if w == nil {
+		return
+	}
+	c.mu.Lock()
+	w.going, w.running = true, ""
+	c.mu.Unlock()
+	for range 3 {
+		ctx, cancel := c.patience()
+		call := c.history.now()
+		by := c.any()
+		err := by.docker().ContainerRemove(ctx, w.id, container.RemoveOptions{Force: true})
+		cancel()
+		c.note(c.id, "rm %s by %s: %v", w.name, by.name, err)
+		if err == nil {
+			c.history.add(c.id, release, granted, call, "name "+w.name, w.port)
+			c.mu.Lock()
+			w.gone = true
+			c.mu.Unlock()
+			return
+		}
+		c.history.add(c.id, release, unheard, call, "name "+w.name, w.port)
+		if strings.Contains(err.Error(), "No such container") {
+			return
+		}
+	}
+}
+
+// removeScarce frees a name that all fight for, whoever has it, and with it the port.
+func (c *simClient) removeScarce() {
+	name := fmt.Sprint("scarce", c.rng.IntN(scarce))
+	ctx, cancel := c.patience()
+	defer cancel()
+	call, by := c.history.now(), c.any()
+	ports := c.portsOf(name)
+	err := by.docker().ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
+	c.note(c.id, "rm %s by %s: %v", name, by.name, err)
+	for _, p := range append(ports, c.portsOf(name)...) {
+		c.history.add(c.id, release, unheard, call, p)
+	}
+	switch {
+	case err == nil:
+		c.history.add(c.id, release, granted, call, "name "+name)
+	case strings.Contains(err.Error(), "No such container") && c.calm():
+		c.history.add(c.id, release, denied, call, "name "+name)
+	default:
+		c.history.add(c.id, release, unheard, call, "name "+name)
+	}
+}
+
+// portsOf returns the ports that containers of this name were granted.
+func (s *simulation) portsOf(name string) (ports []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.works {
+		if w.name == name && w.port != "" && !w.gone {
+			ports = append(ports, w.port)
+		}
+	}
+	return ports
+}
+
+func (c *simClient) rename() {
+	w := c.some()
+	if w == nil {
+		return
+	}
+	c.count++
+	to := fmt.Sprintf("c%d-%d", c.id, c.count)
+	ctx, cancel := c.patience()
+	defer cancel()
+	call, by, said := c.history.now(), c.any(), granted
+	err := by.docker().ContainerRename(ctx, w.id, to)
+	c.note(c.id, "rename %s to %s by %s: %v", w.name, to, by.name, err)
+	if err != nil {
+		said = unheard
+	}
+	c.history.add(c.id, release, said, call, "name "+w.name)
+	c.history.add(c.id, acquire, said, call, "name "+to)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		to = w.name + " or " + to
+	}
+	w.name = to
+}
+
+// commit makes an image of one of its containers.
+func (c *simClient) commit() {
+	w := c.some()
+	if w == nil {
+		return
+	}
+	c.count++
+	name := fmt.Sprintf("image%d:%d", c.id, c.count)
+	ctx, cancel := c.patience()
+	defer cancel()
+	by := c.any()
+	id, err := by.commit(ctx, w.id, name)
+	c.note(c.id, "commit %s as %s by %s: %.19s %v", w.name, name, by.name, id, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.images[name] = id
+	}
+}
+
+// someImage returns busybox, or an image that was committed and that nobody removes.
+func (c *simClient) someImage() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := slices.Sorted(maps.Keys(c.images))
+	if len(names) == 0 || c.rng.IntN(3) > 0 {
+		return busybox
+	}
+	name := names[c.rng.IntN(len(names))]
+	c.used[name] = true
+	return name
+}
+
+// removeImage removes an image that no container was made of.
+func (c *simClient) removeImage() {
+	c.mu.Lock()
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(c.images)), func(name string) bool { return c.used[name] })
+	if len(names) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	name := names[c.rng.IntN(len(names))]
+	delete(c.images, name)
+	c.mu.Unlock()
+	ctx, cancel := c.patience()
+	defer cancel()
+	by := c.any()
+	_, err := by.docker().ImageRemove(ctx, name, image.RemoveOptions{})
+	c.note(c.id, "rmi %s by %s: %v", name, by.name, err)
+	if err == nil {
+		c.mu.Lock()
+		c.noImages[name] = true
+		c.mu.Unlock()
+	}
+}
+
+// list looks at all containers, which is always answered soon.
+func (c *simClient) list() {
+	by := c.any()
+	life := by.alive()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	_, err := by.docker().ContainerList(ctx, container.ListOptions{All: true})
+	took := time.Since(began)
+	c.note(c.id, "ps by %s: %v after %v", by.name, err, took)
+	if life != nil && by.alive() == life {
+		c.listed(by, took, err)
+	}
+}

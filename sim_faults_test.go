@@ -1,0 +1,293 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"ddocker/consensus"
+	"ddocker/engine/enginetest"
+)
+
+// turn is when a fault begins or ends.
+type turn struct {
+	at    time.Duration
+	fault *fault
+	ends  bool
+}
+
+// play lets the faults happen, each at its time, one after another where they take a
+// while themselves.
+func (s *simulation) play() {
+	var turns []turn
+	for i := range s.plan.Faults {
+		f := &s.plan.Faults[i]
+		turns = append(turns, turn{f.At, f, false}, turn{f.At + f.For, f, true})
+	}
+	slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(a.at, b.at) })
+	began := time.Now()
+	for _, t := range turns {
+		time.Sleep(time.Until(began.Add(t.at)))
+		what := "begins"
+		if t.ends {
+			what = "ends"
+		}
+		s.note(-1, "%s %s: %+v", t.fault.Kind, what, *t.fault)
+		if t.ends {
+			s.end(t.fault)
+			s.active.Add(-1)
+		} else {
+			s.active.Add(1)
+			s.begin(t.fault)
+		}
+	}
+}
+
+// calm says whether nothing is broken.
+func (s *simulation) calm() bool { return s.active.Load() == 0 && len(s.up()) == len(s.everyone()) }
+
+// begin breaks something.
+func (s *simulation) begin(f *fault) {
+	h, other := s.machines[f.Host], s.machines[f.Other]
+	switch f.Kind {
+	case crashed:
+		h.crash()
+	case beheaded:
+		s.behead(f)
+	case stopped:
+		h.terminate()
+	case crashedAtStep:
+		burns := &fuse{step: f.Step}
+		burns.left.Store(int32(f.Nth))
+		h.fuse.Store(burns)
+	case cutOff, deaf, mute, pairCut, scattered:
+		s.cut(f)
+	case reset:
+		s.net.Reset(h.ip, other.ip)
+	case badWeather:
+		s.setWeather(weather{5 * time.Millisecond, 60 * time.Millisecond, 0.3, 0.2})
+	case hung:
+		h.twin.Hang()
+	case slowEngine:
+		s.slow(h, 4*time.Second)
+	case lying:
+		h.twin.FailAfterSuccess([]enginetest.Op{enginetest.Create, enginetest.Remove, enginetest.Start, enginetest.Commit, enginetest.Load, enginetest.Stop}[f.Nth])
+	case newEngine:
+		h.twin.Restart()
+	case diskFull:
+		h.disk.Fill(true)
+	case clockJump:
+		h.disk.SetClock(time.Duration(f.Nth) * time.Minute)
+	case transferred:
+		s.try(h, http.MethodPost, "/ddocker/raft/transfer-leader")
+	case drained:
+		s.try(other, http.MethodPost, "/ddocker/nodes/"+h.name+"/drain")
+	case lostDisk:
+		s.loseDisk(h, other)
+	case left:
+		s.leave(h)
+	case joined:
+		s.join()
+	}
+}
+
+// end mends it.
+func (s *simulation) end(f *fault) {
+	h, other := s.machines[f.Host], s.machines[f.Other]
+	switch f.Kind {
+	case crashed, beheaded, stopped:
+		h.wake()
+	case crashedAtStep:
+		h.fuse.Store(nil)
+		h.wake()
+	case cutOff, deaf, mute, pairCut, scattered:
+		s.net.Heal() // all cuts: some end early
+	case badWeather:
+		s.setWeather(s.plan.Net)
+	case hung:
+		h.twin.Unhang()
+	case slowEngine:
+		s.slow(h, s.plan.Engine)
+	case diskFull:
+		h.disk.Fill(false)
+		h.wake()
+	case clockJump:
+		h.disk.SetClock(0)
+	case drained:
+		s.try(other, http.MethodPost, "/ddocker/nodes/"+h.name+"/activate")
+		s.drains = append(s.drains, h.name) // it may not have been heard
+	}
+}
+
+func (s *simulation) cut(f *fault) {
+	h := s.machines[f.Host]
+	for i, o := range s.machines {
+		if o == h {
+			continue
+		}
+		if f.Kind == cutOff || f.Kind == mute || f.Kind == pairCut && i == f.Other || f.Kind == scattered {
+			s.net.Cut(h.ip, o.ip)
+		}
+		if f.Kind == cutOff || f.Kind == deaf || f.Kind == pairCut && i == f.Other || f.Kind == scattered {
+			s.net.Cut(o.ip, h.ip)
+		}
+		for _, third := range s.machines {
+			if f.Kind == scattered && third != o {
+				s.net.Cut(o.ip, third.ip)
+			}
+		}
+	}
+}
+
+func (s *simulation) setWeather(w weather) {
+	s.net.SetDelay(w.Delay, w.Jitter)
+	s.net.SetLoss(w.Loss)
+	s.net.SetTwice(w.Twice)
+}
+
+func (s *simulation) slow(h *simHost, by time.Duration) {
+	for _, op := range []enginetest.Op{enginetest.Create, enginetest.Remove, enginetest.Start, enginetest.Stop, enginetest.Commit, enginetest.Load, enginetest.Change} {
+		h.twin.SetLatency(op, by)
+	}
+}
+
+// behead kills the leader, and measures how soon another host makes a container again if
+// nothing else is broken.
+func (s *simulation) behead(f *fault) {
+	h := s.leads()
+	if h == nil {
+		return
+	}
+	f.Host = slices.Index(s.machines, h)
+	alone := s.active.Load() == 1 && len(s.up()) == len(s.everyone())
+	h.crash()
+	if !alone {
+		return
+	}
+	s.probes.Go(func() {
+		began, by := time.Now(), s.machines[(f.Host+1)%s.plan.Machines]
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		name := fmt.Sprint("probe", f.At)
+		id, err := by.create(ctx, wanted{name: name, on: by.name})
+		took := time.Since(began)
+		s.note(-2, "create by %s after the leader's death: %.12s %v after %v", by.name, id, err, took)
+		if s.active.Load() != 1 { // something else broke meanwhile
+			if err == nil {
+				s.keep(&work{id: id, name: name, node: by.name})
+			}
+			return
+		}
+		s.mu.Lock()
+		s.outcome.CreateAfter = append(s.outcome.CreateAfter, took.Seconds())
+		s.mu.Unlock()
+		if err != nil {
+			s.wrong("a create by %s after the leader's death: %v", by.name, err)
+			return
+		}
+		s.keep(&work{id: id, name: name, node: by.name})
+	})
+}
+
+// try asks something of an agent that may not be there, and does not insist.
+func (s *simulation) try(h *simHost, method, path string) error {
+	err := h.ask(method, path, nil)
+	s.note(-1, "%s %s by %s: %v", method, path, h.name, err)
+	return err
+}
+
+// insist asks some live machine other than h until it is done or a minute is over.
+func (s *simulation) insist(h *simHost, method, path string) bool {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+		for _, o := range s.up() {
+			if o != h && s.try(o, method, path) == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// out notes that what the machine holds may be gone from now on.
+func (s *simulation) out(h *simHost) {
+	call := s.history.now()
+	s.mu.Lock()
+	s.reborn[h.name] = true
+	var gone []*work
+	for _, w := range s.works {
+		if (w.node == h.name || w.node == "") && !w.gone {
+			w.going, w.running = true, ""
+			gone = append(gone, w)
+		}
+	}
+	s.mu.Unlock()
+	for _, w := range gone {
+		s.history.add(-1, release, unheard, call, "name "+w.name, w.port)
+	}
+}
+
+// loseDisk lets a machine be set up anew: its agent and all that it kept are gone, an
+// administrator removes it, and it joins under its old name.
+func (s *simulation) loseDisk(h, by *simHost) {
+	h.crash()
+	s.out(h)
+	if !s.insist(h, http.MethodDelete, "/ddocker/nodes/"+h.name+"?force=1") {
+		h.wake() // nobody leads: it is not so lost after all
+		return
+	}
+	s.out(h)
+	s.anew(h)
+}
+
+// leave has a machine leave for good, and join again.
+func (s *simulation) leave(h *simHost) {
+	if h.alive() == nil {
+		return
+	}
+	s.out(h)
+	s.try(h, http.MethodPost, "/ddocker/leave?force=1")
+	select { // whatever the answer
+	case <-h.ended:
+	case <-time.After(10 * time.Second):
+		return // it stays
+	}
+	h.crash()
+	s.out(h)
+	if _, err := os.Stat(filepath.Join(h.data, fileParted)); err == nil {
+		s.anew(h)
+	} else {
+		h.wake()
+	}
+}
+
+// join brings a machine more.
+func (s *simulation) join() {
+	h := s.more()
+	s.mu.Lock()
+	s.late = append(s.late, h)
+	s.mu.Unlock()
+	s.anew(h)
+}
+
+// anew lets a machine without a past join the cluster.
+func (s *simulation) anew(h *simHost) {
+	h.gone()
+	os.RemoveAll(h.data)
+	h.stores = consensus.NewStoresOn(h.disk)
+	var reply struct{ Token string }
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+		for _, o := range s.up() {
+			if o != h && o.post("/ddocker/tokens", &reply) == nil {
+				s.note(-1, "%s joins by %s", h.name, o.name)
+				h.start(joining(o.host, reply.Token))
+				return
+			}
+		}
+	}
+	s.wrong("%s finds nobody to join", h.name)
+}

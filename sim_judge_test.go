@@ -1,0 +1,242 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"ddocker/consensus/ledger"
+	"ddocker/sched"
+)
+
+const (
+	// agreeWithin is how soon after the last fault all machines see the same.
+	agreeWithin = time.Minute
+	// settledWithin is how long the half-made may stay: what an engine that was slow may
+	// still bring is waited for.
+	settledWithin = 200 * time.Second
+	// listWithin is how long a list may take, whoever does not answer.
+	listWithin = 1100 * time.Millisecond
+)
+
+// listed judges a list that a live agent was asked for.
+func (s *simulation) listed(by *simHost, took time.Duration, err error) {
+	if err != nil {
+		s.wrong("ps by %s, whose agent ran: %v", by.name, err)
+	}
+	if took > listWithin {
+		s.wrong("ps by %s took %v", by.name, took)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcome.Listed = append(s.outcome.Listed, took.Seconds())
+}
+
+// heal ends all faults and waits until the cluster is whole.
+func (s *simulation) heal() {
+	s.note(-1, "all is mended")
+	s.net.Heal()
+	s.setWeather(weather{Delay: 200 * time.Microsecond, Jitter: 500 * time.Microsecond})
+	for _, m := range s.everyone() {
+		m.fuse.Store(nil)
+		m.disk.Fill(false)
+		m.disk.SetClock(0)
+		m.twin.Unhang()
+		s.slow(m, 0)
+		m.wake()
+	}
+	began := time.Now()
+	for end := began.Add(5 * time.Minute); !s.agreed(); time.Sleep(time.Second) {
+		if time.Now().After(end) {
+			s.wrong("the machines do not agree five minutes after the last fault\n%s", s)
+			break
+		}
+		for _, m := range s.everyone() {
+			m.wake()
+		}
+		for _, name := range s.drains {
+			s.insist(nil, http.MethodPost, "/ddocker/nodes/"+name+"/activate")
+		}
+		s.drains = nil
+	}
+	took := time.Since(began)
+	s.note(-1, "they agree after %v", took)
+	s.outcome.Agree = took.Seconds()
+	if took > agreeWithin {
+		s.wrong("they agree %v after the last fault", took)
+	}
+}
+
+// agreed says whether all machines are up, know each other, hold the same ledger and list
+// the same containers, none of which is unreachable.
+func (s *simulation) agreed() bool {
+	all := s.everyone()
+	s.hosts = s.hosts[:0]
+	for _, m := range all {
+		if m.alive() == nil {
+			return false
+		}
+		s.hosts = append(s.hosts, m.host)
+	}
+	for _, m := range all {
+		if !m.settled(len(all)) {
+			return false
+		}
+	}
+	var first string
+	for i, m := range all {
+		rows, err := m.docker().ContainerList(s.soon(), container.ListOptions{All: true})
+		if err != nil {
+			return false
+		}
+		var lines []string
+		for _, r := range rows {
+			if r.State == "unreachable" {
+				return false
+			}
+			lines = append(lines, fmt.Sprint(r.ID, r.Names, r.State))
+		}
+		slices.Sort(lines)
+		if i == 0 {
+			first = fmt.Sprint(lines)
+		} else if fmt.Sprint(lines) != first {
+			return false
+		}
+	}
+	return true
+}
+
+// judgeAll waits until nothing is half-made, and says what is wrong.
+func (s *simulation) judgeAll() {
+	began := time.Now()
+	wrong := s.left()
+	for ; len(wrong) > 0 && time.Since(began) < settledWithin; wrong = s.left() {
+		time.Sleep(5 * time.Second)
+	}
+	s.outcome.Orphans = time.Since(began).Seconds()
+	for _, w := range slices.Concat(wrong, s.history.judge(), s.judgeWorks()) {
+		s.wrong("%s", w)
+	}
+	first := s.hosts[0].replica()
+	for _, h := range s.hosts[1:] {
+		if string(h.replica()) != string(first) {
+			s.wrong("the ledger of %s is not that of %s", h.name, s.hosts[0].name)
+		}
+	}
+	for _, w := range slices.Concat(s.violations(), s.wrongCores()) {
+		s.wrong("%s", w)
+	}
+	s.outcome.Created = len(s.works)
+}
+
+// left says what is held twice, or by nobody, or is there without being held, of
+// containers and images.
+func (s *simulation) left() []string {
+	placed := s.hosts[0].placements()
+	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, s.noImages))
+}
+
+// excused returns the containers of machines that were set up anew or have left and come
+// back: they are outsiders now, and known as such.
+func (s *simulation) excused() map[string]bool {
+	known := map[string]bool{}
+	s.hosts[0].inside().log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			for _, c := range n.Observed.Containers {
+				known[c.ID] = s.reborn[n.Name]
+			}
+		}
+	})
+	return known
+}
+
+// wrongCores names the cores that one container was granted alone and another may run on.
+func (s *simulation) wrongCores() (wrong []string) {
+	for _, h := range s.hosts {
+		alone := map[int]*ledger.Placement{}
+		for _, p := range s.hosts[0].placements() {
+			for _, core := range p.Grant.Cores.List() {
+				if p.Node == s.idOf(h) {
+					alone[core] = p
+				}
+			}
+		}
+		rows, err := h.engine().ContainerList(s.soon(), container.ListOptions{})
+		if err != nil {
+			s.wrong("ps of the engine of %s: %v", h.name, err)
+		}
+		for _, r := range rows {
+			in, err := h.engine().ContainerInspect(s.soon(), r.ID)
+			if err != nil || in.HostConfig.CpusetCpus == "" {
+				continue
+			}
+			cores, err := sched.ParseCPUSet(in.HostConfig.CpusetCpus)
+			if err != nil {
+				s.wrong("%s runs on cores %s: %v", in.Name, in.HostConfig.CpusetCpus, err)
+			}
+			for _, core := range cores.List() {
+				if p := alone[core]; p != nil && p.Container != r.ID {
+					wrong = append(wrong, fmt.Sprintf("%s runs on core %d of %s, which is %s's alone", in.Name, core, h.name, p.Name))
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+// judgeWorks holds what clients were told to what is there.
+func (s *simulation) judgeWorks() (wrong []string) {
+	held, lost := map[string]string{}, s.losts()
+	for _, p := range s.hosts[0].placements() {
+		held[p.Container] = p.Name
+	}
+	for _, w := range s.works {
+		name, there := held[w.id]
+		switch {
+		case w.gone && there:
+			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was removed, and is held", w.name, w.id))
+		case w.going || w.gone:
+		case !there && !lost[w.id]:
+			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, and is not held", w.name, w.id))
+		case there && !slices.Contains(strings.Split(w.name, " or "), name):
+			wrong = append(wrong, fmt.Sprintf("%s (%.12s) is called %s", w.name, w.id, name))
+		}
+		if there && w.running != "" && !w.going {
+			wrong = append(wrong, s.judgeLife(w)...)
+		}
+	}
+	return wrong
+}
+
+// judgeLife says whether a container that nobody stopped ran all the time.
+func (s *simulation) judgeLife(w *work) []string {
+	in, err := s.hosts[0].docker().ContainerInspect(s.soon(), w.id)
+	switch {
+	case err != nil:
+		return []string{fmt.Sprintf("inspect %s: %v", w.name, err)}
+	case !in.State.Running:
+		return []string{fmt.Sprintf("%s ran since %s, was stopped by nobody, and is %s", w.name, w.running, in.State.Status)}
+	case in.State.StartedAt != w.running:
+		return []string{fmt.Sprintf("%s ran since %s, and was started again at %s by nobody", w.name, w.running, in.State.StartedAt)}
+	}
+	return nil
+}
+
+// losts returns the containers that are listed as lost.
+func (s *simulation) losts() map[string]bool {
+	rows, err := s.hosts[0].docker().ContainerList(s.soon(), container.ListOptions{All: true})
+	if err != nil {
+		s.wrong("ps after all: %v", err)
+	}
+	lost := map[string]bool{}
+	for _, r := range rows {
+		if r.State == "lost" {
+			lost[r.ID] = true
+		}
+	}
+	return lost
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ddocker/consensus"
+	"ddocker/crash"
+	"ddocker/test/vnet"
+)
+
+// simulation is a cluster under a schedule, and what is known of it.
+type simulation struct {
+	*world
+	plan     schedule
+	machines []*simHost // those of the beginning: clients know no others
+	history  holdings
+	active   atomic.Int32 // faults that are not over
+	probes   sync.WaitGroup
+	drains   []string // machines that may still be drained
+
+	mu       sync.Mutex // guards what follows
+	works    []*work
+	images   map[string]string // ID by name, of those that were acknowledged
+	used     map[string]bool   // of those, by containers
+	noImages map[string]bool   // whose removal was acknowledged
+	late     []*simHost
+	reborn   map[string]bool // machines that were members before, as other nodes
+	trace    strings.Builder
+	outcome  outcome
+}
+
+// outcome is what a schedule showed.
+type outcome struct {
+	Seed        uint64
+	Machines    int
+	Faults      []string
+	Asked       int       // requests of clients
+	Created     int       // containers, acknowledged
+	Agree       float64   // seconds from the end of all faults until all see the same
+	Orphans     float64   // seconds from there until nothing is half-made
+	CreateAfter []float64 // seconds from a leader's death until a container was made on another host
+	Listed      []float64 // seconds that lists of a live agent took, the longest
+	Wrong       []string
+}
+
+// simHost is a host whose agent may be killed by anybody.
+type simHost struct {
+	*host
+	disk *consensus.Disk
+	fuse atomic.Pointer[fuse]
+
+	mu sync.Mutex // guards host's life
+}
+
+// fuse is what kills an agent at a step.
+type fuse struct {
+	step crash.Step
+	left atomic.Int32
+}
+
+// more puts a machine into the world.
+func (s *simulation) more() *simHost {
+	m := &simHost{host: s.add(), disk: &consensus.Disk{}}
+	m.stores = consensus.NewStoresOn(m.disk)
+	m.disk.Fatal = func() { s.note(-1, "%s cannot store its vote", m.name); m.crash(); runtime.Goexit() }
+	return m
+}
+
+// start switches the agent on.
+func (m *simHost) start(change ...func(*agentConfig)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.host.start(append(change, func(c *agentConfig) { c.crash = m.step })...)
+}
+
+// step is where an agent dies.
+func (m *simHost) step(at crash.Step) {
+	if f := m.fuse.Load(); f != nil && f.step == at && f.left.Add(-1) == 0 {
+		m.of.logs.note("%s dies at %s", m.name, at)
+		m.crash()
+	}
+}
+
+// alive returns the life of the agent, or nil.
+func (m *simHost) alive() *vnet.Host {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life
+}
+
+// crash is kill -9, of an agent that may be down already.
+func (m *simHost) crash() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.life != nil {
+		m.host.kill()
+	}
+}
+
+// terminate is SIGTERM.
+func (m *simHost) terminate() {
+	if m.alive() == nil {
+		return
+	}
+	m.off()
+	m.gone()
+	m.crash()
+}
+
+// gone waits until the agent has ended.
+func (m *simHost) gone() {
+	if m.ended != nil {
+		<-m.ended
+	}
+}
+
+// wake starts the agent if it is down, or has ended by itself.
+func (m *simHost) wake() {
+	if m.alive() != nil {
+		select {
+		case <-m.ended:
+			m.crash()
+		default:
+			return
+		}
+	}
+	m.start()
+}
+
+// up returns the machines whose agents run.
+func (s *simulation) up() (up []*simHost) {
+	for _, m := range s.everyone() {
+		if m.alive() != nil {
+			up = append(up, m)
+		}
+	}
+	return up
+}
+
+// everyone returns all machines, those that came late too.
+func (s *simulation) everyone() []*simHost {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Concat(s.machines, s.late)
+}
+
+// leads returns the machine whose agent leads, or nil.
+func (s *simulation) leads() *simHost {
+	for _, m := range s.up() {
+		if a := m.inside(); a != nil && a.log.IsLeader() {
+			return m
+		}
+	}
+	return nil
+}
+
+// note writes into the trace. Clients count from 0; -1 is fate, -2 a probe.
+func (s *simulation) note(who int, format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if who >= 0 {
+		s.outcome.Asked++
+	}
+	fmt.Fprintf(&s.trace, "%12v %3d "+format+"\n", append([]any{time.Since(s.history.began), who}, args...)...)
+	s.logs.note(format, args...)
+}
+
+func (s *simulation) wrong(format string, args ...any) {
+	s.note(-1, "WRONG: "+format, args...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcome.Wrong = append(s.outcome.Wrong, fmt.Sprintf(format, args...))
+}
+
+// keep remembers a container that was acknowledged.
+func (s *simulation) keep(w *work) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.works = append(s.works, w)
+}
+
+// simulate plays a schedule and judges what is left.
+func simulate(t *testing.T, plan schedule) outcome {
+	var s *simulation
+	inWorld(t, 0, func(t *testing.T, w *world) {
+		s = &simulation{
+			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{},
+			outcome: outcome{Seed: plan.Seed, Machines: plan.Machines},
+		}
+		for _, f := range plan.Faults {
+			s.outcome.Faults = append(s.outcome.Faults, f.Kind)
+		}
+		s.history.began, s.shares = time.Now(), true
+		s.found()
+		s.live()
+		s.heal()
+		s.judgeAll()
+		if len(s.outcome.Wrong) > 0 {
+			t.Errorf("seed %d: %s\n%s", plan.Seed, strings.Join(s.outcome.Wrong, "\n"), s.write())
+		}
+	})
+	return s.outcome
+}
+
+// found makes the cluster.
+func (s *simulation) found() {
+	for range s.plan.Machines {
+		s.machines = append(s.machines, s.more())
+	}
+	first := s.machines[0]
+	first.start()
+	token := first.token()
+	for _, m := range s.machines[1:] {
+		m.start(joining(first.host, token))
+	}
+	s.whole()
+	s.setWeather(s.plan.Net)
+	for _, m := range s.machines {
+		s.slow(m, s.plan.Engine)
+	}
+}
+
+// live lets clients work while the faults happen.
+func (s *simulation) live() {
+	var all sync.WaitGroup
+	until := time.Now().Add(under)
+	for id := range s.plan.Clients {
+		c := &simClient{simulation: s, id: id, rng: rand.New(rand.NewPCG(s.plan.Seed, uint64(id)))}
+		all.Go(func() { c.run(until) })
+	}
+	s.play()
+	all.Wait()
+	s.probes.Wait()
+}
+
+// write writes the trace of a failure and returns where it is.
+func (s *simulation) write() string {
+	dir := os.Getenv("DDOCKER_SIM_TRACES")
+	if dir == "" {
+		return s.trace.String()
+	}
+	plan, _ := json.Marshal(s.plan)
+	file := filepath.Join(dir, fmt.Sprintf("%d.trace", s.plan.Seed))
+	text := fmt.Sprintf("%s\n%s\n%s\n%s", plan, strings.Join(s.outcome.Wrong, "\n"), s.trace.String(), s.logs.all())
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		return err.Error()
+	}
+	return "the trace is in " + file
+}
+
+// Clusters under random schedules of clients and faults keep the invariants. Of how many,
+// from which seed on, DDOCKER_SIM says: "FIRST,COUNT".
+func TestSimulation(t *testing.T) {
+	first, count := 1, short(6, 2)
+	if said := os.Getenv("DDOCKER_SIM"); said != "" {
+		a, b, _ := strings.Cut(said, ",")
+		var err, fault error
+		first, err = strconv.Atoi(a)
+		count, fault = strconv.Atoi(b)
+		if err != nil || fault != nil {
+			t.Fatalf("DDOCKER_SIM=%s", said)
+		}
+	}
+	for i := range count {
+		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
+			o := simulate(t, draw(uint64(first+i)))
+			if line, err := json.Marshal(o); err == nil && os.Getenv("DDOCKER_SIM") != "" {
+				fmt.Printf("SIM %s\n", line)
+			}
+		})
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+)
+
+// outcome is what a schedule showed, as TestSimulation prints it.
+type outcome struct {
+	Seed, Machines, Asked, Created int
+	Faults, Wrong                  []string
+	Agree, Orphans                 float64
+	CreateAfter, Listed            []float64
+}
+
+// sum is what all schedules showed.
+type sum struct {
+	schedules, failed, asked, created, machines int
+	faults                                      map[string]int
+	agree, orphans, createAfter, listed         []float64
+	cpu                                         time.Duration
+}
+
+func (s *sum) add(o *outcome) {
+	if s.faults == nil {
+		s.faults = map[string]int{}
+	}
+	s.schedules++
+	s.asked += o.Asked
+	s.created += o.Created
+	s.machines += o.Machines
+	if len(o.Wrong) > 0 {
+		s.failed++
+	}
+	for _, f := range o.Faults {
+		s.faults[f]++
+	}
+	s.agree = append(s.agree, o.Agree)
+	s.orphans = append(s.orphans, o.Orphans)
+	s.createAfter = append(s.createAfter, o.CreateAfter...)
+	s.listed = append(s.listed, o.Listed...)
+}
+
+func (s *sum) spent(p *os.ProcessState) {
+	if p != nil {
+		s.cpu += p.UserTime() + p.SystemTime()
+	}
+}
+
+// write writes the figures.
+func (s *sum) write(w io.Writer, took time.Duration) {
+	if s.schedules == 0 {
+		return
+	}
+	fmt.Fprintf(w, "%d schedules (%d machines, %d requests, %d containers made), %d broke a promise\n", s.schedules, s.machines, s.asked, s.created, s.failed)
+	fmt.Fprintf(w, "%.0f a minute, %.2f CPU seconds each\n", float64(s.schedules)/took.Minutes(), s.cpu.Seconds()/float64(s.schedules))
+	for _, row := range []struct {
+		what   string
+		values []float64
+	}{
+		{"all machines see the same, after the last fault", s.agree},
+		{"nothing is half-made, after that", s.orphans},
+		{"the next create runs, after a leader's death", s.createAfter},
+		{"a list of a live agent", s.listed},
+	} {
+		if n := len(row.values); n > 0 {
+			slices.Sort(row.values)
+			fmt.Fprintf(w, "%-50s median %6.2f s, p99 %6.2f s, longest %6.2f s (n=%d)\n", row.what, row.values[n/2], row.values[n*99/100], row.values[n-1], n)
+		}
+	}
+	fmt.Fprint(w, "faults:")
+	for _, f := range slices.SortedFunc(maps.Keys(s.faults), func(a, b string) int { return cmp.Compare(s.faults[b], s.faults[a]) }) {
+		fmt.Fprintf(w, " %s %d,", f, s.faults[f])
+	}
+	fmt.Fprintln(w)
+}
