@@ -79,6 +79,7 @@ type agent struct {
 	secrets   *secrets
 	boot      string    // of this life
 	named     time.Time // when names were last asked for; keepCertificate's
+	fetched   string    // the authorities whose keys are here; keepCertificate's
 	outward   outward
 }
 

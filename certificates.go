@@ -77,7 +77,7 @@ func (a *agent) keepCertificate(ctx context.Context) {
 // staleCertificate says whether this node's certificate should be replaced.
 func (a *agent) staleCertificate() bool {
 	now := time.Now()
-	return !now.Before(a.id.RenewAt()) || a.id.NotAfter().Sub(now) > 2*a.cfg.life || !a.id.Signed(a.id.Trust().Roots)
+	return !now.Before(a.id.RenewAt()) || a.id.NotAfter().Sub(now) > 2*a.cfg.life || !a.id.Fresh()
 }
 
 // misnamed says whether the certificate lacks a name that clients know this node by.
@@ -135,12 +135,20 @@ func (a *agent) fetchAuthorities(ctx context.Context) error {
 	if !a.holdsKey(a.id.NodeID()) {
 		return nil
 	}
-	err := a.promoteKey()
-	if a.authority() == nil {
-		err = errors.Join(err, a.fetchKey(ctx, a.id.Trust().Roots, fileCAKey))
+	roots, next := a.id.Trust().Roots, a.nextAuthority()
+	all := string(roots) + string(next)
+	if a.fetched == all {
+		return nil
 	}
-	if next := a.nextAuthority(); next != nil && a.authorityOf(next) == nil {
+	err := a.promoteKey()
+	if a.authorityOf(roots) == nil {
+		err = errors.Join(err, a.fetchKey(ctx, roots, fileCAKey))
+	}
+	if next != nil && a.authorityOf(next) == nil {
 		err = errors.Join(err, a.fetchKey(ctx, next, nextKeyFile(next)))
+	}
+	if err == nil {
+		a.fetched = all
 	}
 	return err
 }

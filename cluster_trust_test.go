@@ -204,7 +204,7 @@ func TestEveryKeyIsReplacedWithoutAFailedRequest(t *testing.T) {
 		salts := w.hosts[0].inside().secrets.get().Salts
 		for _, h := range w.hosts {
 			a := h.inside()
-			if roots := a.id.Trust().Roots; identity.Fingerprint(roots) == founders || strings.Count(string(roots), "BEGIN") != 1 || !a.id.Signed(roots) {
+			if roots := a.id.Trust().Roots; identity.Fingerprint(roots) == founders || strings.Count(string(roots), "BEGIN") != 1 || !a.id.Fresh() {
 				t.Errorf("%s trusts or shows an authority of before", h.name)
 			}
 			if now := a.secrets.get().Salts; !slices.Equal(now, salts) || len(now) != 1 || now[0] == "" {

@@ -61,7 +61,7 @@ func (a *agent) nodeKeys(ctx context.Context) []api.NodeKeys {
 
 func (a *agent) standing(context.Context, struct{}) (*standing, error) {
 	h, roots := a.secrets.get(), a.id.Trust().Roots
-	s := &standing{CA: h.CA, Gossip: h.Gossip, Signs: identity.Fingerprint(roots), Signed: a.id.Signed(roots), Until: a.id.NotAfter()}
+	s := &standing{CA: h.CA, Gossip: h.Gossip, Signs: identity.Fingerprint(roots), Signed: a.id.Fresh(), Until: a.id.NotAfter()}
 	for _, cert := range [][]byte{roots, a.nextAuthority()} {
 		if cert != nil && a.authorityOf(cert) != nil {
 			s.Keys = append(s.Keys, identity.Fingerprint(cert))

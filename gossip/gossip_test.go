@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,9 +84,11 @@ func TestCandidatesAreThoseWhoAreMissing(t *testing.T) {
 	}
 	g.roster.put(Member{ID: "n2", Addr: "10.0.0.2:2375", Alive: true})
 	g.roster.put(Member{ID: "n4", Addr: "10.0.0.4:2375"})
-	got := g.candidates()
-	if len(got) != 3 || got[2] != "10.0.0.2:2375" {
+	if got := g.candidates(true); len(got) != 3 || got[2] != "10.0.0.2:2375" {
 		t.Errorf("candidates are %q; want the missing 3 and 4, then the live 2", got)
+	}
+	if got := g.candidates(false); len(got) != 2 || slices.Contains(got, "10.0.0.2:2375") {
+		t.Errorf("candidates are %q; want the missing 3 and 4", got)
 	}
 	if !strings.Contains(logged.String(), "seed.example") {
 		t.Error("a seed that cannot be used was dropped in silence")
@@ -101,7 +104,7 @@ func TestCandidatesAreFew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := g.candidates(); len(got) != rejoinPeers {
+	if got := g.candidates(true); len(got) != rejoinPeers {
 		t.Errorf("%d candidates", len(got))
 	}
 }

@@ -23,9 +23,10 @@ const (
 // start, 2 s after it because many that start at once miss each other, then as
 // often as pause says. What changes meanwhile may shorten a pause.
 func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist) {
-	for first := true; ctx.Err() == nil; first = false {
-		g.join(list)
-		since, soon := time.Now(), first || g.moved.Swap(false)
+	for first, soon := true, true; ctx.Err() == nil; first = false {
+		g.join(list, soon)
+		since := time.Now()
+		soon = first || g.moved.Swap(false)
 		for ctx.Err() == nil {
 			changed := g.roster.nextChange()
 			pause := g.pause()
@@ -65,9 +66,9 @@ func (g *Gossip) pause() time.Duration {
 
 // join returns when each of a few peers was tried; a stream takes at most some
 // ten seconds, and ends with the transport.
-func (g *Gossip) join(list *memberlist.Memberlist) {
+func (g *Gossip) join(list *memberlist.Memberlist, withAlive bool) {
 	var tries sync.WaitGroup
-	for _, addr := range g.candidates() {
+	for _, addr := range g.candidates(withAlive) {
 		tries.Go(func() {
 			if _, err := list.Join([]string{addr}); err != nil {
 				g.log.Debug("cannot join by a peer", "addr", addr, "err", err)
@@ -77,9 +78,9 @@ func (g *Gossip) join(list *memberlist.Memberlist) {
 	tries.Wait()
 }
 
-// candidates picks peers at random, those not known to be alive first: with the
-// others periodic exchange happens anyway.
-func (g *Gossip) candidates() []string {
+// candidates picks peers at random, those not known to be alive first. With the others
+// periodic exchange happens anyway: they are left out unless they are asked for.
+func (g *Gossip) candidates(withAlive bool) []string {
 	alive, seen := map[string]bool{}, map[string]bool{g.cfg.Advertise.String(): true}
 	addrs := g.cfg.Seeds()
 	for _, m := range g.roster.all() {
@@ -96,10 +97,10 @@ func (g *Gossip) candidates() []string {
 		seen[addr] = true
 		if _, err := netip.ParseAddrPort(addr); err != nil {
 			g.log.Warn("skip a seed that is no ip:port", "addr", addr)
-		} else if alive[addr] {
-			present = append(present, addr)
-		} else {
+		} else if !alive[addr] {
 			missing = append(missing, addr)
+		} else if withAlive {
+			present = append(present, addr)
 		}
 	}
 	all := slices.Concat(missing, present)

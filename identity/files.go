@@ -30,7 +30,7 @@ func (i *Identity) save() error {
 		return err
 	}
 	s := i.standing.Load()
-	if err := saveTrust(i.dir, s.trust()); err != nil {
+	if err := saveTrust(i.dir, s.trust); err != nil {
 		return err
 	}
 	return writeFile(i.dir, certFile, encodeCert(s.leaf.Raw))

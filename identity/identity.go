@@ -40,13 +40,17 @@ type standing struct {
 	roots []*x509.Certificate // trusted
 	links []*x509.Certificate // shown to those who trust older authorities
 	pool  *x509.CertPool      // of the roots
+	trust Trust               // roots and links as text
 	shown *tls.Certificate
+	fresh bool // the first of the roots signed the leaf
 }
 
 // stand fits the parts together. Whoever is shown a chain may know but one of the
 // authorities in it, or only the digest of one: all go along.
 func stand(leaf *x509.Certificate, key *ecdsa.PrivateKey, roots, links []*x509.Certificate) *standing {
 	s := &standing{leaf: leaf, roots: roots, links: links, pool: pool(roots...)}
+	s.trust = Trust{encodeCerts(roots), encodeCerts(links)}
+	s.fresh = leaf.CheckSignatureFrom(roots[0]) == nil
 	chain := [][]byte{leaf.Raw}
 	for _, c := range slices.Concat(links, roots) {
 		chain = append(chain, c.Raw)
@@ -210,12 +214,9 @@ func (i *Identity) Cluster() string { return i.cluster }
 // Key returns the hash of this node's public key, as [PeerKey] does of another's.
 func (i *Identity) Key() string { return hashKey(i.standing.Load().leaf) }
 
-// Signed says whether the present certificate is of this authority, by its
-// certificate (PEM).
-func (i *Identity) Signed(caPEM []byte) bool {
-	ca, err := parseCert(caPEM)
-	return err == nil && i.standing.Load().leaf.CheckSignatureFrom(ca) == nil
-}
+// Fresh says whether the present certificate is of the authority that signs: the
+// first of those that are trusted.
+func (i *Identity) Fresh() bool { return i.standing.Load().fresh }
 
 // Names says whether the present certificate has this host name or IP address.
 func (i *Identity) Names(host string) bool { return i.standing.Load().leaf.VerifyHostname(host) == nil }

@@ -70,12 +70,8 @@ func parseAuthorities(text []byte) (list []*x509.Certificate, err error) {
 	}
 }
 
-func (s *standing) trust() Trust {
-	return Trust{encodeCerts(s.roots), encodeCerts(s.links)}
-}
-
-// Trust returns whom this node believes.
-func (i *Identity) Trust() Trust { return i.standing.Load().trust() }
+// Trust returns whom this node believes. The text is not the caller's to change.
+func (i *Identity) Trust() Trust { return i.standing.Load().trust }
 
 // SetTrust replaces whom this node believes, on disk and then from the next
 // handshake on; established connections stay. All must be of this node's cluster.
@@ -90,7 +86,7 @@ func (i *Identity) SetTrust(t Trust) error {
 		return fmt.Errorf("change authorities: they are of cluster %s, this node is of %s", cluster, i.cluster)
 	}
 	now := stand(i.standing.Load().leaf, i.key, roots, links)
-	if err := saveTrust(i.dir, now.trust()); err != nil {
+	if err := saveTrust(i.dir, now.trust); err != nil {
 		return fmt.Errorf("change authorities: %w", err)
 	}
 	i.standing.Store(now)
