@@ -22,6 +22,7 @@ import (
 	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/gossip"
 	"ddocker/gpu"
@@ -50,6 +51,7 @@ type agentConfig struct {
 	files      int                                    // descriptors that there may be
 	life       time.Duration                          // of certificates
 	peerUser   func(net.Conn) (uid uint32, err error) // of the socket
+	crash      crash.Point
 
 	settings *settings.File // from InfoFile
 }
@@ -242,7 +244,7 @@ func (a *agent) buildLog() (err error) {
 			return a.dial(ctx, identity.ProtoRaft, id)
 		},
 		Resolve: a.resolve, Forward: a.forward, Members: a.members,
-		Logger: a.cfg.Logger,
+		Logger: a.cfg.Logger, Crash: a.cfg.crash,
 	})
 	if err == nil {
 		a.id.Refuse(a.refusal)
@@ -272,6 +274,7 @@ func (a *agent) buildNode() {
 		Started: func(ctx context.Context, container string) { a.api.Started(ctx, container) },
 		Relay:   relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
 		Images:  a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
+		Crash: a.cfg.crash,
 	})
 	a.api = api.New(api.Config{
 		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,
@@ -280,7 +283,7 @@ func (a *agent) buildNode() {
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
 		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave,
 		RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
-		Logger: a.cfg.Logger,
+		Logger: a.cfg.Logger, Crash: a.cfg.crash,
 	})
 }
 
