@@ -245,7 +245,7 @@ func (a *agent) buildLog() (err error) {
 			return a.dial(ctx, identity.ProtoRaft, id)
 		},
 		Resolve: a.resolve, Forward: a.forward, Members: a.members,
-		Logger: a.cfg.Logger,
+		Logger: a.cfg.Logger, Crash: a.cfg.crash,
 	})
 	if err == nil {
 		a.id.Refuse(a.refusal)
@@ -275,6 +275,7 @@ func (a *agent) buildNode() {
 		Started: func(ctx context.Context, container string) { a.api.Started(ctx, container) },
 		Relay:   relay.New(relay.Config{Network: a.cfg.relays, Address: a.holderAddress, Logger: a.cfg.Logger}),
 		Images:  a.mover, Library: a.library, Disk: imageEngine{a.engine}.disk,
+		Crash: a.cfg.crash,
 	})
 	a.api = api.New(api.Config{
 		Self: a.id.NodeID(), Name: a.cfg.Name, Version: version,
@@ -283,7 +284,7 @@ func (a *agent) buildNode() {
 		Peer:  func(id string) http.RoundTripper { return toNode{a.transport, id} },
 		Alive: a.alive, Caller: a.caller, CA: func() []byte { return a.id.Trust().Roots }, Token: a.newToken, Leave: a.leave,
 		RotateKey: a.rotate, NodeKeys: a.nodeKeys, SMI: smi, GPUs: m.GPUs, Audit: a.audit,
-		Logger: a.cfg.Logger,
+		Logger: a.cfg.Logger, Crash: a.cfg.crash,
 	})
 }
 

@@ -26,8 +26,6 @@ func (w *world) parted(h *host) error {
 	case <-time.After(time.Minute):
 		w.t.Fatalf("the agent of %s goes on", h.name)
 	}
-	w.net.Kill(h.life)
-	h.life = nil
 	h.forget()
 	w.hosts = slices.DeleteFunc(w.hosts, func(o *host) bool { return o == h })
 	return err

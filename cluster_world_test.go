@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine/enginetest"
 	"ddocker/gpu"
 	"ddocker/sched"
@@ -57,12 +59,14 @@ type host struct {
 	twin       *enginetest.Twin
 	machine    *fakeMachine
 
-	life  *vnet.Host // nil while the agent is down
 	off   context.CancelFunc
 	ended chan error
+	lives int
 
-	mu    sync.Mutex // guards agent
+	mu    sync.Mutex // guards what follows, and what a kill changes: data and stores
+	life  *vnet.Host // nil while the agent is down
 	agent *agent     // nil until it is built
+	fuse  *fuse      // nil: nothing happens at steps
 }
 
 // Ports of the hosts in the world.
@@ -152,12 +156,13 @@ func (w *world) add() *host {
 func (w *world) close() {
 	for _, h := range w.hosts {
 		h.twin.Unhang()
-		if h.life != nil {
+		h.arm(nil)
+		if h.isUp() {
 			h.off()
 		}
 	}
 	for _, h := range w.hosts {
-		if h.life != nil {
+		if h.isUp() {
 			h.stop()
 		}
 		if h.ended != nil {
@@ -197,17 +202,21 @@ func (h *host) start(change ...func(*agentConfig)) {
 	if h.ended != nil {
 		<-h.ended // the life before may have been killed just now
 	}
-	h.life = h.of.net.Boot(h.ip)
-	socket, err := h.life.Listen(":" + socketPort)
+	life := h.of.net.Boot(h.ip)
+	socket, err := life.Listen(":" + socketPort)
 	if err != nil {
 		h.of.t.Fatal(err)
 	}
-	life := h.life
+	h.mu.Lock()
+	data, stores := h.data, h.stores
+	h.life = life
+	h.mu.Unlock()
 	cfg := agentConfig{
-		DataDir: h.data, Listen: ":" + defaultPort, Advertise: h.ip, Name: h.name,
+		DataDir: data, Listen: ":" + defaultPort, Advertise: h.ip, Name: h.name,
 		Logger: slog.New(slog.NewTextHandler(&h.of.logs, &slog.HandlerOptions{Level: slog.LevelInfo})).With("on", h.name),
-		net:    life, relays: life, stores: h.stores, machine: h.machine, socket: socket, peerUser: func(net.Conn) (uint32, error) { return 0, nil },
+		net:    life, relays: life, stores: stores, machine: h.machine, socket: socket, peerUser: func(net.Conn) (uint32, error) { return 0, nil },
 		dialEngine: func(ctx context.Context) (net.Conn, error) { return life.Dial(ctx, h.engineAddr) },
+		crash:      func(s crash.Step) { h.reach(life, s) },
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -217,12 +226,12 @@ func (h *host) start(change ...func(*agentConfig)) {
 	ended := h.ended
 	go func() {
 		defer close(ended)
-		ended <- h.run(ctx, cfg)
+		ended <- h.run(ctx, life, cfg)
 	}()
 }
 
 // run is runAgent, less that the test can look inside.
-func (h *host) run(ctx context.Context, cfg agentConfig) error {
+func (h *host) run(ctx context.Context, life *vnet.Host, cfg agentConfig) error {
 	if err := cfg.complete(); err != nil {
 		return err
 	}
@@ -231,7 +240,9 @@ func (h *host) run(ctx context.Context, cfg agentConfig) error {
 		return err
 	}
 	h.mu.Lock()
-	h.agent = a
+	if h.life == life {
+		h.agent = a
+	}
 	h.mu.Unlock()
 	return a.run(ctx)
 }
@@ -243,10 +254,21 @@ func (h *host) inside() *agent {
 	return h.agent
 }
 
+// isUp says whether the agent runs, or is starting.
+func (h *host) isUp() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.life != nil
+}
+
+// forget takes what is left of an agent that has ended off the network.
 func (h *host) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.agent = nil
+	if h.life != nil {
+		h.of.net.Kill(h.life)
+	}
+	h.life, h.agent = nil, nil
 }
 
 // stop ends the agent as SIGTERM does.
@@ -260,18 +282,84 @@ func (h *host) stop() {
 	if took := time.Since(began); took >= 5*time.Second {
 		h.of.t.Errorf("the agent of %s took %v to stop", h.name, took)
 	}
-	h.of.net.Kill(h.life)
-	h.life = nil
 	h.forget()
 }
 
 // kill ends the agent as kill -9 does: from now on nobody sees anything of it,
-// its engine included.
+// its engine and its disk included. Any goroutine may call it, the agent's own too.
 func (h *host) kill() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.die()
+}
+
+// die is kill for who holds mu. The next life has the disk as it is now; what goes on
+// for a moment of this one finds nobody to speak to, and its directory gone.
+func (h *host) die() {
+	if h.life == nil {
+		return
+	}
 	h.of.net.Kill(h.life)
 	h.off()
-	h.life = nil
-	h.forget()
+	h.stores = h.stores.Copy()
+	h.lives++
+	moved := fmt.Sprintf("%s/%s.%d", h.of.dir, h.name, h.lives)
+	if err := os.Rename(h.data, moved); err != nil {
+		h.of.t.Error(err)
+	}
+	h.data, h.life, h.agent = moved, nil, nil
+}
+
+// fuse is a step at which a machine dies. Several may wait for it: the first to be there
+// the nth time, counted over all of them, is it.
+type fuse struct {
+	step crash.Step
+	mu   sync.Mutex // guards left
+	left int
+	dead chan *host // gets who died
+}
+
+// crashAt has the machine die, once, when its agent reaches the step for the nth time
+// from now. The channel then has the machine.
+func (h *host) crashAt(step crash.Step, nth int) <-chan *host { return h.of.crashAt(step, nth, h) }
+
+// crashAt is crashAt of whichever of the machines is there first.
+func (w *world) crashAt(step crash.Step, nth int, some ...*host) <-chan *host {
+	f := &fuse{step: step, left: nth, dead: make(chan *host, 1)}
+	for _, h := range some {
+		h.arm(f)
+	}
+	return f.dead
+}
+
+// arm sets the machine's fuse; nil: it has none.
+func (h *host) arm(f *fuse) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fuse = f
+}
+
+// reach is where the agent of that life tells of its steps.
+func (h *host) reach(life *vnet.Host, s crash.Step) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.life != life || h.fuse == nil || !h.fuse.burns(s) {
+		return
+	}
+	h.die()
+	h.of.logs.note("%s died at %s", h.name, s)
+	h.fuse.dead <- h
+	h.fuse = nil
+}
+
+func (f *fuse) burns(s crash.Step) bool {
+	if s != f.step {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left--
+	return f.left == 0
 }
 
 // refused returns the sentence with which the agent gave up.
@@ -285,8 +373,7 @@ func (h *host) refused() string {
 	if err == nil {
 		h.of.t.Fatalf("%s was not refused", h.name)
 	}
-	h.of.net.Kill(h.life)
-	h.life = nil
+	h.forget()
 	return err.Error()
 }
 
@@ -304,7 +391,7 @@ func (w *world) split(some ...*host) {
 
 // up returns the machines whose agents run.
 func (w *world) up() []*host {
-	return slices.DeleteFunc(slices.Clone(w.hosts), func(h *host) bool { return h.life == nil })
+	return slices.DeleteFunc(slices.Clone(w.hosts), func(h *host) bool { return !h.isUp() })
 }
 
 // leader returns the machine whose agent leads, or nil.

@@ -39,13 +39,16 @@ func agentCommand() *cobra.Command {
 		Use: "agent", Short: "Run this machine's part of the cluster",
 		Long: agentHelp, Example: agentExamples, Args: cobra.NoArgs, SilenceUsage: true,
 		PreRunE: func(c *cobra.Command, _ []string) error { return fromEnvironment(c.LocalNonPersistentFlags()) },
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
 			var l slog.Level
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return fmt.Errorf("--log-level %q: it is debug, info, warn or error", level)
 			}
 			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
 			cfg.net, cfg.relays = nodeNetwork(), relayNetwork()
+			if cfg.crash, err = suicide(os.Getenv(crashVariable)); err != nil {
+				return err
+			}
 			return runAgent(c.Context(), cfg)
 		},
 	}

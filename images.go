@@ -30,6 +30,7 @@ func (a *agent) buildImages() {
 		Disk:   own.disk,
 		Remove: own.remove,
 		Logger: a.cfg.Logger,
+		Crash:  a.cfg.crash,
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/identity"
 )
 
@@ -154,12 +155,14 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	var refused error
 	id, err := identity.Create(filepath.Join(cfg.DataDir, dirTLS), func(csr []byte) (cert []byte, t identity.Trust, err error) {
 		request := joinRequest{Token: cfg.Token, CSR: csr, Name: cfg.Name, Address: cfg.Advertise}
+		cfg.crash.At(crash.JoinAsking)
 		if refused = askToJoin(ctx, cfg.net, addr, token.Client(), request, &reply); refused == nil {
 			refused = reply.checkClock(cfg.Join)
 		}
 		if refused != nil {
 			return nil, t, refused
 		}
+		cfg.crash.At(crash.JoinAnswered)
 		if err := writeDurably(filepath.Join(cfg.DataDir, fileKey), reply.GossipKey); err != nil {
 			return nil, t, err
 		}
@@ -173,6 +176,7 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		if err != nil {
 			return nil, t, err
 		}
+		cfg.crash.At(crash.JoinKeyed)
 		return reply.Cert, identity.Trust{Roots: reply.CA, Links: reply.Links}, loadPeers(cfg.DataDir).learn(reply.Peers, nobody)
 	})
 	if refused != nil {
@@ -181,6 +185,7 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.crash.At(crash.JoinCertified)
 	cfg.Logger.Info("joined the cluster", "cluster", id.Cluster(), "by", cfg.Join)
 	return id, nil
 }
@@ -332,6 +337,7 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.crash.At(crash.JoinSigned)
 	result, _, err := a.log.Propose(ctx, ledger.Command{ID: id, UseToken: &ledger.UseToken{Hash: token.Hash()}})
 	if err != nil {
 		return nil, err
@@ -339,6 +345,7 @@ func (a *agent) admitHere(ctx context.Context, request joinRequest) (*joinReply,
 	if result.Refusal != nil {
 		return nil, result.Refusal
 	}
+	a.cfg.crash.At(crash.JoinAdmitted)
 	a.cfg.Logger.Info("admitted a node", "node", request.Name, "address", request.Address, "id", id)
 	trust := a.id.Trust()
 	return &joinReply{

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/identity"
 )
 
@@ -95,19 +96,24 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 
 // stepBack hands everything on that others count on this node for, and has it removed.
 func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
+	a.cfg.crash.At(crash.LeaveAsked)
 	// What is asked for meanwhile goes to hosts that stay.
 	if err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: command.Node, By: command.By}}); err != nil {
 		return err
 	}
+	a.cfg.crash.At(crash.LeaveDrained)
 	if err := a.giveUpVote(ctx); err != nil {
 		return err
 	}
+	a.cfg.crash.At(crash.LeaveVoteless)
 	if err := a.handOnKey(ctx); err != nil {
 		return err
 	}
+	a.cfg.crash.At(crash.LeaveKeyless)
 	// Once it is removed others need not answer it any more, and what this replica was
 	// told of it counts as an answer.
 	err := a.decree(ctx, ledger.Command{ID: identity.NewID(), Remove: &command})
+	a.cfg.crash.At(crash.LeaveRemoved)
 	if a.parting() != nil {
 		return nil
 	}
@@ -143,6 +149,7 @@ func (a *agent) giveUpVote(ctx context.Context) error {
 	if err := a.wishVote(ctx, ledger.Never); err != nil {
 		return err
 	}
+	a.cfg.crash.At(crash.LeaveWished)
 	for a.isVoter(a.id.NodeID()) {
 		if !sleep(ctx, voteEvery) {
 			return fmt.Errorf("host %s still votes on the cluster's log, because no other host that answers took over within %s: see \"ddocker raft peers\"; nothing was changed",
@@ -185,7 +192,9 @@ func (a *agent) takeKey(_ context.Context, k caKey) (*struct{}, error) {
 	if _, err := identity.ParseAuthority(a.id.Trust().Roots, k.Key); err != nil {
 		return nil, err
 	}
-	return &struct{}{}, writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), k.Key)
+	err := writeDurably(filepath.Join(a.cfg.DataDir, fileCAKey), k.Key)
+	a.cfg.crash.At(crash.LeaveKeyKept)
+	return &struct{}{}, err
 }
 
 // parting returns what the ledger says of this node's removal; nil: nothing.
@@ -244,7 +253,10 @@ func (cfg *agentConfig) settleParting(p *parting) error {
 	if !p.Left {
 		return p
 	}
-	return wipe(cfg.DataDir)
+	cfg.crash.At(crash.LeaveParted)
+	err := wipe(cfg.DataDir, cfg.crash)
+	cfg.crash.At(crash.LeaveWiped)
+	return err
 }
 
 // removedMeanwhile notes at a start that the machine was removed while its agent was off.
@@ -278,13 +290,14 @@ func hashOf(token string) string {
 }
 
 // wipe removes what made the machine a node: identity, keys, log, and where the others are.
-func wipe(dir string) error {
+func wipe(dir string, point crash.Point) error {
 	next, failed := filepath.Glob(filepath.Join(dir, nextKeys))
 	for _, path := range next {
 		failed = errors.Join(failed, os.Remove(path))
 	}
 	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileJoined, fileFounding, filePeers, dirRaft} {
 		failed = errors.Join(failed, os.RemoveAll(filepath.Join(dir, name)))
+		point.At(crash.LeaveWiping)
 	}
 	return failed
 }
@@ -313,5 +326,5 @@ func mayReturn(cfg *agentConfig) error {
 	case p.Token == hashOf(cfg.Token):
 		return fmt.Errorf("the token that was given is the one of before: %w", &p)
 	}
-	return wipe(cfg.DataDir)
+	return wipe(cfg.DataDir, cfg.crash)
 }

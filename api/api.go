@@ -9,6 +9,7 @@ import (
 	"ddocker/audit"
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/gpu"
 	"ddocker/image"
@@ -119,6 +120,8 @@ type Config struct {
 	// engine's socket gets this.
 	Socket string
 	Logger *slog.Logger
+	// Crash is told of steps; nil in the world.
+	Crash crash.Point
 }
 
 // API serves clients, each as far as the rules of the table allow.

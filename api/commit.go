@@ -12,6 +12,7 @@ import (
 	named "github.com/distribution/reference"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 )
 
 // commit makes an image of a container on its holder. Its name is the ledger's
@@ -34,6 +35,7 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 	if fields != nil {
 		body = raw(fields)
 	}
+	a.cfg.Crash.At(crash.CommitAsked)
 	var claim ledger.Claim // none without a name
 	var index uint64
 	if repo := query.Get("repo"); repo != "" {
@@ -46,6 +48,7 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
+		a.cfg.Crash.At(crash.CommitClaimed)
 	}
 	query.Del("repo")
 	query.Del("tag")
@@ -61,6 +64,7 @@ func (a *API) commit(w http.ResponseWriter, c *call) {
 		return
 	}
 	defer resp.Body.Close()
+	a.cfg.Crash.At(crash.CommitTold)
 	if err := pass(w, resp); err != nil {
 		failWith(w, err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"ddocker/api/options"
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/settings"
 )
 
@@ -179,10 +180,12 @@ func (a *API) createOnce(c *call, o *order) (*record, error) {
 	// it were the holder too, that should be known by then.
 	slow := time.AfterFunc(slowPlace, func() { a.hosts.askAll(ctx) })
 	defer slow.Stop()
+	a.cfg.Crash.At(crash.CreateAsked)
 	p, index, err := a.place(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Crash.At(crash.CreateReserved)
 	return a.makeOn(context.WithoutCancel(c.Context()), p, index, c.to(""), o)
 }
 
@@ -221,6 +224,7 @@ func (a *API) makeOn(ctx context.Context, p *ledger.Placement, index uint64, pat
 	if _, err := io.Copy(&answer.body, io.LimitReader(resp.Body, maxBody)); err != nil {
 		return nil, fmt.Errorf("create %s on host %s: its answer broke off, see \"ddocker ps -a\": %w", p.Name, a.hosts.name(p.Node), err)
 	}
+	a.cfg.Crash.At(crash.CreateTold)
 	return answer, nil
 }
 
@@ -249,9 +253,11 @@ func (o *overlays) of(lines []string) (*options.Overlay, error) {
 
 // unreached gives up a placement whose holder was asked for nothing.
 func (a *API) unreached(ctx context.Context, p *ledger.Placement, err error) error {
+	a.cfg.Crash.At(crash.CreateUnreached)
 	if err := a.cfg.Node.Abandon(ctx, p.ID); err != nil {
 		a.log.Warn("placement is not yet released", "placement", p.ID, "err", err)
 	}
+	a.cfg.Crash.At(crash.CreateUnreserved)
 	a.hosts.unreached(p.Node)
 	return fmt.Errorf("create %s: host %s %w: %w", p.Name, a.hosts.name(p.Node), errUnreached, err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/versions"
 
 	"ddocker/audit"
+	"ddocker/crash"
 	"ddocker/gpu"
 )
 
@@ -59,6 +60,7 @@ type Local struct {
 	audit              *audit.Log
 	smi                func(ctx context.Context, args []string) (string, error)
 	gpus               func() gpu.State
+	crash              crash.Point
 }
 
 func newLocal(cfg Config) *Local {
@@ -81,6 +83,7 @@ func newLocal(cfg Config) *Local {
 		audit:        cfg.Audit,
 		smi:          cfg.SMI,
 		gpus:         cfg.GPUs,
+		crash:        cfg.Crash,
 		proxy:        forward(cfg.Engine.RoundTripper(), "the Docker Engine of "+cfg.Name, cfg.Logger, lent),
 	}
 }
@@ -193,7 +196,8 @@ func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path strin
 	}
 	id, removal := strings.CutPrefix(path, "/containers/")
 	if removal = removal && r.Method == http.MethodDelete; removal {
-		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.node.Removed(r.Context(), id) }}
+		l.crash.At(crash.RemoveBegun)
+		w = &afterSuccess{ResponseWriter: w, then: func() error { return l.removed(r.Context(), id) }}
 	}
 	if path == pathContainers {
 		tellBusy(w.Header(), l.gpus())
@@ -206,6 +210,14 @@ func (l *Local) pass(w http.ResponseWriter, r *http.Request, version, path strin
 		w = unflushed{w}
 	}
 	l.proxy.ServeHTTP(w, out)
+}
+
+// removed has the cluster know of a removal before the client does.
+func (l *Local) removed(ctx context.Context, container string) error {
+	l.crash.At(crash.RemoveDone)
+	err := l.node.Removed(ctx, container)
+	l.crash.At(crash.RemoveReleased)
+	return err
 }
 
 // clamp returns the API version nearest to the client's that the engine speaks.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 )
 
 // stateLost is the state of a container whose host was removed from the cluster.
@@ -49,7 +50,8 @@ func (a *API) removeContainer(w http.ResponseWriter, c *call) {
 		}
 	}
 	if c.lost == "" {
-		a.holder(w, c)
+		a.cfg.Crash.At(crash.RemoveAsked)
+		a.holder(&afterSuccess{ResponseWriter: w, then: func() error { a.cfg.Crash.At(crash.RemoveTold); return nil }}, c)
 	} else if a.proposed(w, c, ledger.Command{Forget: &ledger.Forget{Placement: c.lost}}) {
 		w.WriteHeader(http.StatusNoContent)
 	}

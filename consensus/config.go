@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"ddocker/crash"
 )
 
 // How long things may take. They are virtual in a synctest bubble.
@@ -53,6 +55,8 @@ type Config struct {
 	Members func() []Member
 	// Logger receives news of leadership and membership; nil means slog.Default.
 	Logger *slog.Logger
+	// Crash is told of steps; nil in the world.
+	Crash crash.Point
 }
 
 // Member is a node as gossip sees it.

@@ -44,7 +44,7 @@ func Open(cfg Config) (*Consensus, error) {
 	}
 	c := &Consensus{
 		cfg: cfg, log: cfg.Logger, raftLog: newRaftLogger(cfg.Logger),
-		fsm:     newFSM(cfg.Stores),
+		fsm:     newFSM(cfg.Stores, cfg.Crash),
 		streams: newStreams(cfg),
 		stores:  cfg.Stores,
 		stopped: make(chan struct{}),

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 )
 
 // fsm is the ledger as raft drives it, or another server that feeds this node. Both
@@ -20,6 +21,7 @@ type fsm struct {
 	changed signal
 	conf    atomic.Uint64 // the place in the log of raft's configuration; raft itself does not tell
 	stored  func() uint64 // the same, as the stores know it
+	crash   crash.Point
 
 	mu     sync.RWMutex // guards what follows
 	book   *ledger.Ledger
@@ -28,7 +30,9 @@ type fsm struct {
 	halt error
 }
 
-func newFSM(stores *Stores) *fsm { return &fsm{book: ledger.New(), stored: stores.lastConf} }
+func newFSM(stores *Stores, point crash.Point) *fsm {
+	return &fsm{book: ledger.New(), stored: stores.lastConf, crash: point}
+}
 
 // Apply writes one committed command into the ledger. One of a newer version halts
 // it: nothing after that is applied, or left out of raft's log for a snapshot, so
@@ -41,7 +45,10 @@ func (f *fsm) Apply(log *raft.Log) any {
 }
 
 // StoreConfiguration implements raft.ConfigurationStore.
-func (f *fsm) StoreConfiguration(index uint64, _ raft.Configuration) { f.learnConf(index) }
+func (f *fsm) StoreConfiguration(index uint64, _ raft.Configuration) {
+	f.crash.At(crash.VoteLearnt)
+	f.learnConf(index)
+}
 
 func (f *fsm) learnConf(index uint64) {
 	for {
@@ -69,6 +76,7 @@ func (f *fsm) take(e entry) any {
 		return f.halt
 	}
 	f.recent.add(before, e)
+	f.crash.At(crash.LogApplied)
 	return res
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 )
 
 const (
@@ -164,7 +165,9 @@ func (c *Consensus) make(ctx context.Context, next change) error {
 	if err != nil && next.Kind != changeDemote && next.Kind != changeRemove {
 		return err
 	}
-	return await(ctx, changeTimeout, func() raft.Future {
+	steps := changeSteps()[next.Kind]
+	c.cfg.Crash.At(steps[0])
+	err = await(ctx, changeTimeout, func() raft.Future {
 		switch next.Kind {
 		case changeAdd:
 			return r.AddNonvoter(id, addr, 0, changeTimeout)
@@ -177,6 +180,19 @@ func (c *Consensus) make(ctx context.Context, next change) error {
 		}
 		return r.LeadershipTransferToServer(id, addr)
 	})
+	c.cfg.Crash.At(steps[1])
+	return err
+}
+
+// changeSteps are the steps before and after each change.
+func changeSteps() map[changeKind][2]crash.Step {
+	return map[changeKind][2]crash.Step{
+		changeAdd:     {crash.VoteAdding, crash.VoteAdded},
+		changePromote: {crash.VotePromoting, crash.VotePromoted},
+		changeDemote:  {crash.VoteDemoting, crash.VoteDemoted},
+		changeRemove:  {crash.VoteRemoving, crash.VoteRemoved},
+		changeYield:   {crash.VoteYielding, crash.VoteYielded},
+	}
 }
 
 // TransferLeadership has the leader hand over to the voter id, or to the voter

@@ -57,14 +57,14 @@ func TestANodeThatMeetsAnEntryOfANewerVersionEndsAndLeavesItInTheLog(t *testing.
 }
 
 func TestASnapshotOfANewerVersionHaltsAlsoWhereAnOlderOneIsRead(t *testing.T) {
-	f := newFSM(NewStores())
+	f := newFSM(NewStores(), nil)
 	wantUpgrade(t, "newer", f.Restore(io.NopCloser(strings.NewReader(`{"v":99}`))))
 	wantUpgrade(t, "older", f.Restore(io.NopCloser(strings.NewReader(`{"v":1,"index":7}`))))
 	wantUpgrade(t, "halted", f.halted())
 	if f.applied() != 0 {
 		t.Errorf("applied up to %d", f.applied())
 	}
-	f = newFSM(NewStores())
+	f = newFSM(NewStores(), nil)
 	if err := f.Restore(io.NopCloser(strings.NewReader(`{"v":1,"images":-1}`))); err == nil || f.halted() != nil {
 		t.Errorf("a damaged one: %v, %v", err, f.halted())
 	}

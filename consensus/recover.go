@@ -24,7 +24,7 @@ var errNothing = errors.New("this node has never followed a log, nor was it fed"
 
 // Examine reads what the stores hold, entries whose commit is unknown included.
 func Examine(stores *Stores) (*Remains, error) {
-	f := newFSM(stores)
+	f := newFSM(stores, nil)
 	c := &Consensus{stores: stores, fsm: f}
 	rem := &Remains{}
 	state, err := stores.fed.load()

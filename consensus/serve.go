@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 )
 
 // What one node may ask another. Any node answers hello and any server feed; the others
@@ -153,6 +154,7 @@ func (c *Consensus) apply(ctx context.Context, r *raft.Raft, data []byte) (answe
 	if r.State() != raft.Leader {
 		return answer{}, raft.ErrNotLeader
 	}
+	c.cfg.Crash.At(crash.LogAsked)
 	var future raft.ApplyFuture
 	err := c.commits.follow(ctx, func() raft.Future {
 		future = r.Apply(data, attemptTimeout)
@@ -161,6 +163,7 @@ func (c *Consensus) apply(ctx context.Context, r *raft.Raft, data []byte) (answe
 	if err != nil {
 		return answer{}, err
 	}
+	c.cfg.Crash.At(crash.LogCommitted)
 	if r.LastIndex() == future.Index() { // else the next entry, or its nudge, tells of it
 		c.nudge.tell(future.Index())
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"ddocker/crash"
 )
 
 // Want is one wish for an image.
@@ -175,10 +177,12 @@ func (m *Mover) fly(f *flight) {
 		return
 	}
 	if kept {
+		m.cfg.Crash.At(crash.ImageNamed)
 		err = m.journal.write(record{ID: f.id, Used: time.Now()})
 	} else {
 		err = m.scrap(f.ctx, f.id)
 	}
+	m.cfg.Crash.At(crash.ImageKept)
 	if err != nil {
 		m.cfg.Logger.Warn("an image that was brought is not settled yet", "image", f.id, "kept", kept, "err", err)
 	}
@@ -202,6 +206,7 @@ func (m *Mover) obtain(f *flight) (brought bool, err error) {
 	case <-f.ctx.Done():
 		return false, context.Cause(f.ctx)
 	}
+	m.cfg.Crash.At(crash.ImageWanted)
 	r := newRoster(f.id, m.cfg.Self, func() []string { return m.holders(f) })
 	for {
 		author, err := m.attempt(f, r)

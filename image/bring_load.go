@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"ddocker/crash"
 )
 
 // transfer is one load of an image into the engine here.
@@ -47,6 +49,7 @@ func (m *Mover) attempt(f *flight, r *roster) (author string, err error) {
 	if err := m.journal.write(record{ID: im.ID, Loading: true, Used: time.Now()}); err != nil {
 		return author, fmt.Errorf("write down that image %s is loaded: %w", short(im.ID), err)
 	}
+	m.cfg.Crash.At(crash.ImageNoted)
 	t := &transfer{Mover: m, flight: f, roster: r, image: im, author: author, verified: map[string]bool{}}
 	err = t.load(missing)
 	if err == nil {
@@ -58,6 +61,7 @@ func (m *Mover) attempt(f *flight, r *roster) (author string, err error) {
 		}
 		return author, err
 	}
+	m.cfg.Crash.At(crash.ImageLoaded)
 	for _, l := range missing {
 		f.news.step(l.DiffID, StatusPulled, 0)
 	}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"ddocker/crash"
 )
 
 // joinTimeout is how long a receiver may take to say whether it forwards a layer.
@@ -43,6 +45,7 @@ func (in *intake) drain(ctx context.Context, w io.Writer) error {
 		if _, err := w.Write(p); err != nil {
 			return err
 		}
+		in.cfg.Crash.At(crash.ImageComing)
 		in.flow.taken(len(p))
 		done += int64(len(p))
 		in.flight.news.move(in.layer.DiffID, done, in.layer.Size)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ddocker/crash"
 )
 
 // Copy is an image that the cluster brought to this host.
@@ -36,8 +38,9 @@ type record struct {
 // journal knows, over restarts, which images this host's agent brought. A file is
 // the old one or the new one, whatever happens to the machine.
 type journal struct {
-	dir string
-	mu  sync.Mutex // held by whoever changes a file
+	dir   string
+	crash crash.Point
+	mu    sync.Mutex // held by whoever changes a file
 }
 
 func (j *journal) path(id string) string {
@@ -76,6 +79,7 @@ func (j *journal) put(r record) error {
 	if err := writeSynced(path+".new", text); err != nil {
 		return err
 	}
+	j.crash.At(crash.ImageNoting)
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}

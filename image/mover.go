@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"ddocker/crash"
 )
 
 const (
@@ -43,6 +45,8 @@ type Config struct {
 	Remove func(ctx context.Context, id string) error
 	// Logger is slog.Default when nil.
 	Logger *slog.Logger
+	// Crash is told of steps; nil in the world.
+	Crash crash.Point
 }
 
 // Mover brings images to this host's engine from other hosts', and gives this
@@ -72,7 +76,7 @@ func New(cfg Config) *Mover {
 		cfg.Logger = slog.Default()
 	}
 	m := &Mover{
-		cfg: cfg, journal: journal{dir: cfg.Dir},
+		cfg: cfg, journal: journal{dir: cfg.Dir, crash: cfg.Crash},
 		slots: make(chan struct{}, loadsAtOnce), serving: make(chan struct{}, mostStreams),
 		flights: map[string]*flight{}, flows: map[part]*flow{},
 	}
@@ -159,9 +163,11 @@ func (m *Mover) scrap(ctx context.Context, id string) error {
 		case len(names) > 0:
 			named = true
 		default:
+			m.cfg.Crash.At(crash.ImageFailed)
 			if err := m.cfg.Remove(ctx, engineID); err != nil && !errors.Is(err, ErrUnknown) {
 				return fmt.Errorf("remove image %s: %w", short(engineID), err)
 			}
+			m.cfg.Crash.At(crash.ImageScrapped)
 		}
 	}
 	if named {

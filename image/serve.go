@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"ddocker/crash"
 )
 
 const (
@@ -40,6 +42,7 @@ func (m *Mover) serveImage(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	m.cfg.Crash.At(crash.ImageDescribing)
 	text, err := json.Marshal(im)
 	if err != nil {
 		refuse(w, err)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ddocker/crash"
 )
 
 // errBusy says that this host sends as much as it can.
@@ -154,6 +156,7 @@ func (m *Mover) copyOut(w http.ResponseWriter, asked span, size int64, read func
 				return
 			}
 			at += int64(n)
+			m.cfg.Crash.At(crash.ImageSending)
 		}
 		if err != nil && at < asked.to {
 			panic(http.ErrAbortHandler)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/image"
 )
@@ -132,6 +133,7 @@ func (n *Node) keep(ctx context.Context, id, name string) error {
 		return fmt.Errorf("image %s came to %s and is gone again: see who removes images there", ledger.Short(id), n.cfg.Name)
 	}
 	if err = n.tellImages(ctx, have); err == nil {
+		n.cfg.Crash.At(crash.ImagePublished)
 		err = n.giveNames(ctx, have, id, name)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 )
 
@@ -49,19 +50,23 @@ func (n *Node) commit(c Commit) (status int, reply []byte, err error) {
 		return 0, nil, err
 	}
 	// A crash before this leaves a claim without a tag; see doubt.
+	n.cfg.Crash.At(crash.CommitBegun)
 	status, reply, err = n.cfg.Engine.Commit(n.life, c.Version, query, c.Body)
 	switch {
 	case err != nil:
 		n.doubt(c.Claim)
 		return 0, nil, fmt.Errorf("commit on %s: its Docker Engine did not answer, see \"ddocker images\" for what came of it: %w", n.cfg.Name, err)
 	case status == statusCreated:
+		n.cfg.Crash.At(crash.CommitMade)
 		return n.committed(c, reply)
 	case status >= statusFailed && n.mayHave(c.Name):
 		n.doubt(c.Claim)
 		n.Kick()
 		return status, reply, nil
 	}
+	n.cfg.Crash.At(crash.CommitRefused)
 	n.unclaim(c.Claim)
+	n.cfg.Crash.At(crash.CommitUnclaimed)
 	return status, reply, nil
 }
 
@@ -180,6 +185,7 @@ func (n *Node) record(c Commit, id string) error {
 	if result.Refusal != nil {
 		return result.Refusal
 	}
+	n.cfg.Crash.At(crash.CommitNamed)
 	n.spread()
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/gossip"
 	"ddocker/gpu"
@@ -101,6 +102,8 @@ type Config struct {
 	// Tell hands on this node's load, about every two seconds.
 	Tell   func(gossip.Load)
 	Logger *slog.Logger
+	// Crash is told of steps; nil in the world.
+	Crash crash.Point
 }
 
 // Node is this machine's part in the cluster.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/sched"
 )
@@ -48,9 +49,11 @@ func (n *Node) register(ctx context.Context) error {
 	}
 	if known == nil || !equal(known.Register, now) {
 		now.Keep = true // what is seen here of the ledger may be older than its cards
+		n.cfg.Crash.At(crash.JoinKnown)
 		if err := n.enroll(ctx, now); err != nil {
 			return err
 		}
+		n.cfg.Crash.At(crash.JoinDone)
 	}
 	n.registered = time.Now()
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/crash"
 	"ddocker/engine"
 	"ddocker/sched"
 )
@@ -76,6 +77,7 @@ func (n *Node) once(ctx context.Context, calls map[string]*call, key string, do 
 }
 
 func (n *Node) realize(id string, index uint64, version string, body []byte) (status int, reply []byte, err error) {
+	n.cfg.Crash.At(crash.CreateBegun)
 	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	err = n.cfg.Log.Wait(ctx, index)
 	cancel()
@@ -202,6 +204,7 @@ func (n *Node) heldBefore(p *ledger.Placement) map[sched.Port]bool {
 // hears of it. No answer leaves the reservation as it is: the container may
 // still come. Reconcile settles it.
 func (n *Node) create(p *ledger.Placement, version string, body []byte) (status int, reply []byte, err error) {
+	n.cfg.Crash.At(crash.CreateMaking)
 	status, reply, err = n.cfg.Engine.Create(n.life, p.Name, version, body)
 	switch {
 	case err != nil:
@@ -211,12 +214,17 @@ func (n *Node) create(p *ledger.Placement, version string, body []byte) (status 
 		if err := json.Unmarshal(reply, &made); err != nil {
 			return 0, nil, fmt.Errorf("create %s: read the engine's reply: %w", p.Name, err)
 		}
+		n.cfg.Crash.At(crash.CreateMade)
 		n.noteVolumes(p)
-		return status, reply, n.confirm(p, made.ID)
+		err := n.confirm(p, made.ID)
+		n.cfg.Crash.At(crash.CreateConfirmed)
+		return status, reply, err
 	case status >= statusFailed && !n.withdraw(p):
 		return status, reply, nil
 	}
+	n.cfg.Crash.At(crash.CreateRefused)
 	n.release(p.ID)
+	n.cfg.Crash.At(crash.CreateReleased)
 	return status, reply, nil
 }
 
@@ -283,9 +291,11 @@ func (n *Node) withdraw(p *ledger.Placement) bool {
 	}
 	for _, c := range list {
 		if c.Placement == p.ID && c.Name == p.Name && !c.Running {
+			n.cfg.Crash.At(crash.CreateSpoiled)
 			if n.cfg.Engine.Remove(n.life, c.ID, false, true) != nil {
 				return false
 			}
+			n.cfg.Crash.At(crash.CreateWithdrawn)
 		}
 	}
 	return true
