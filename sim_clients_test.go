@@ -37,13 +37,16 @@ type work struct {
 // scarce is how many names all clients fight for, and how many ports.
 const scarce = 2
 
+// pause is how long a client rests at most between two requests, in milliseconds.
+const pause = 800
+
 // run works until the time is over.
 func (c *simClient) run(until time.Time) {
 	do := []struct {
 		weight int
 		do     func()
 	}{
-		{8, c.create}, {2, c.start}, {2, c.stop}, {4, c.remove}, {1, c.removeScarce}, {1, c.rename}, {2, c.commit}, {1, c.removeImage}, {1, c.list},
+		{8, c.create}, {2, c.start}, {2, c.stop}, {4, c.remove}, {1, c.removeScarce}, {1, c.rename}, {2, c.commit}, {1, c.removeImage}, {1, c.look},
 	}
 	sum := 0
 	for _, d := range do {
@@ -57,7 +60,7 @@ func (c *simClient) run(until time.Time) {
 				break
 			}
 		}
-		time.Sleep(time.Duration(c.rng.IntN(700)) * time.Millisecond)
+		time.Sleep(time.Duration(c.rng.IntN(pause)) * time.Millisecond)
 	}
 }
 
@@ -223,16 +226,30 @@ func (c *simClient) remove() {
 		cancel()
 		c.note(c.id, "rm %s by %s: %v", w.name, by.name, err)
 		if err == nil {
-			c.history.add(c.id, release, granted, call, "name "+w.name, w.port)
+			c.released(w, granted, call)
+			c.history.add(c.id, release, granted, call, w.port)
 			c.mu.Lock()
 			w.gone = true
 			c.mu.Unlock()
 			return
 		}
-		c.history.add(c.id, release, unheard, call, "name "+w.name, w.port)
+		c.released(w, unheard, call)
+		c.history.add(c.id, release, unheard, call, w.port)
 		if strings.Contains(err.Error(), "No such container") {
 			return
 		}
+	}
+}
+
+// released notes that a container has given its name up, or may have. Which name that was
+// is not known if nothing was heard of a rename.
+func (c *simClient) released(w *work, said holdingSaid, call int64) {
+	names := strings.Split(w.name, " or ")
+	if len(names) > 1 {
+		said = unheard
+	}
+	for _, name := range names {
+		c.history.add(c.id, release, said, call, "name "+name)
 	}
 }
 
@@ -285,7 +302,7 @@ func (c *simClient) rename() {
 	if err != nil {
 		said = unheard
 	}
-	c.history.add(c.id, release, said, call, "name "+w.name)
+	c.released(w, said, call)
 	c.history.add(c.id, acquire, said, call, "name "+to)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -351,17 +368,34 @@ func (c *simClient) removeImage() {
 	}
 }
 
-// list looks at all containers, which is always answered soon.
-func (c *simClient) list() {
-	by := c.any()
+// look lists all containers somewhere.
+func (c *simClient) look() { c.list(c.id, c.any()) }
+
+// list looks at all containers, which a live agent answers soon, whatever is broken.
+func (s *simulation) list(who int, by *simHost) {
 	life := by.alive()
+	s.mu.Lock()
+	net := s.weather
+	s.mu.Unlock()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	_, err := by.docker().ContainerList(ctx, container.ListOptions{All: true})
 	took := time.Since(began)
-	c.note(c.id, "ps by %s: %v after %v", by.name, err, took)
-	if life != nil && by.alive() == life {
-		c.listed(by, took, err)
+	s.note(who, "ps by %s: %v after %v", by.name, err, took)
+	if life == nil || by.alive() != life {
+		return
 	}
+	if err != nil {
+		s.wrong("ps by %s, whose agent ran: %v", by.name, err)
+	}
+	if trips := 12 * (net.Delay + net.Jitter); took > listWithin+trips {
+		s.wrong("ps by %s took %v", by.name, took)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if who == -2 && net == s.plan.Net {
+		s.outcome.Alone = append(s.outcome.Alone, took.Seconds())
+	}
+	s.outcome.Listed = append(s.outcome.Listed, took.Seconds())
 }

@@ -56,17 +56,18 @@ func (s *simulation) begin(f *fault) {
 	h, other := s.machines[f.Host], s.machines[f.Other]
 	switch f.Kind {
 	case crashed:
-		h.crash()
+		h.kill()
 	case beheaded:
 		s.behead(f)
 	case stopped:
 		h.terminate()
 	case crashedAtStep:
-		burns := &fuse{step: f.Step}
-		burns.left.Store(int32(f.Nth))
-		h.fuse.Store(burns)
+		h.crashAt(f.Step, f.Nth)
 	case cutOff, deaf, mute, pairCut, scattered:
 		s.cut(f)
+		if f.Kind == scattered {
+			s.listAlone()
+		}
 	case reset:
 		s.net.Reset(h.ip, other.ip)
 	case badWeather:
@@ -101,10 +102,10 @@ func (s *simulation) end(f *fault) {
 	h, other := s.machines[f.Host], s.machines[f.Other]
 	switch f.Kind {
 	case crashed, beheaded, stopped:
-		h.wake()
+		s.wake(h)
 	case crashedAtStep:
-		h.fuse.Store(nil)
-		h.wake()
+		h.arm(nil)
+		s.wake(h)
 	case cutOff, deaf, mute, pairCut, scattered:
 		s.net.Heal() // all cuts: some end early
 	case badWeather:
@@ -115,7 +116,7 @@ func (s *simulation) end(f *fault) {
 		s.slow(h, s.plan.Engine)
 	case diskFull:
 		h.disk.Fill(false)
-		h.wake()
+		s.wake(h)
 	case clockJump:
 		h.disk.SetClock(0)
 	case drained:
@@ -144,7 +145,20 @@ func (s *simulation) cut(f *fault) {
 	}
 }
 
+// listAlone has every live agent list while nobody hears another, and no quorum is.
+func (s *simulation) listAlone() {
+	for _, m := range s.up() {
+		s.probes.Go(func() {
+			time.Sleep(400 * time.Millisecond)
+			s.list(-2, m)
+		})
+	}
+}
+
 func (s *simulation) setWeather(w weather) {
+	s.mu.Lock()
+	s.weather = w
+	s.mu.Unlock()
 	s.net.SetDelay(w.Delay, w.Jitter)
 	s.net.SetLoss(w.Loss)
 	s.net.SetTwice(w.Twice)
@@ -165,7 +179,7 @@ func (s *simulation) behead(f *fault) {
 	}
 	f.Host = slices.Index(s.machines, h)
 	alone := s.active.Load() == 1 && len(s.up()) == len(s.everyone())
-	h.crash()
+	h.kill()
 	if !alone {
 		return
 	}
@@ -234,10 +248,10 @@ func (s *simulation) out(h *simHost) {
 // loseDisk lets a machine be set up anew: its agent and all that it kept are gone, an
 // administrator removes it, and it joins under its old name.
 func (s *simulation) loseDisk(h, by *simHost) {
-	h.crash()
+	h.kill()
 	s.out(h)
 	if !s.insist(h, http.MethodDelete, "/ddocker/nodes/"+h.name+"?force=1") {
-		h.wake() // nobody leads: it is not so lost after all
+		s.wake(h) // nobody leads: it is not so lost after all
 		return
 	}
 	s.out(h)
@@ -256,12 +270,12 @@ func (s *simulation) leave(h *simHost) {
 	case <-time.After(10 * time.Second):
 		return // it stays
 	}
-	h.crash()
+	h.forget()
 	s.out(h)
 	if _, err := os.Stat(filepath.Join(h.data, fileParted)); err == nil {
 		s.anew(h)
 	} else {
-		h.wake()
+		s.wake(h)
 	}
 }
 
@@ -277,6 +291,7 @@ func (s *simulation) join() {
 // anew lets a machine without a past join the cluster.
 func (s *simulation) anew(h *simHost) {
 	h.gone()
+	h.bare = true
 	os.RemoveAll(h.data)
 	h.stores = consensus.NewStoresOn(h.disk)
 	var reply struct{ Token string }

@@ -72,17 +72,17 @@ type likelihood struct {
 func likelihoods() []likelihood {
 	const s = time.Second
 	return []likelihood{
-		{crashed, 10, 8 * s}, {beheaded, 10, 8 * s}, {stopped, 3, 5 * s}, {crashedAtStep, 14, 6 * s},
-		{cutOff, 5, 15 * s}, {deaf, 4, 12 * s}, {mute, 4, 12 * s}, {pairCut, 4, 15 * s}, {scattered, 2, 12 * s},
-		{reset, 6, 0}, {badWeather, 4, 15 * s},
-		{hung, 5, 20 * s}, {slowEngine, 5, 20 * s}, {lying, 5, 0}, {newEngine, 4, 0},
-		{diskFull, 3, 10 * s}, {clockJump, 3, 20 * s},
-		{lostDisk, 1, 0}, {left, 2, 5 * s}, {joined, 1, 0}, {transferred, 3, 0}, {drained, 2, 10 * s},
+		{crashed, 10, 5 * s}, {beheaded, 10, 5 * s}, {stopped, 3, 3 * s}, {crashedAtStep, 14, 6 * s},
+		{cutOff, 5, 8 * s}, {deaf, 4, 8 * s}, {mute, 4, 8 * s}, {pairCut, 4, 8 * s}, {scattered, 2, 8 * s},
+		{reset, 6, 0}, {badWeather, 4, 8 * s},
+		{hung, 5, 15 * s}, {slowEngine, 5, 10 * s}, {lying, 5, 0}, {newEngine, 4, 0},
+		{diskFull, 3, 6 * s}, {clockJump, 3, 10 * s},
+		{lostDisk, 1, 0}, {left, 2, 0}, {joined, 1, 0}, {transferred, 3, 0}, {drained, 2, 8 * s},
 	}
 }
 
 // under is how long a cluster of the simulator is worked on and broken.
-const under = 30 * time.Second
+const under = 15 * time.Second
 
 // changesMembers says of which faults there is at most one: they take a while.
 func changesMembers(kind string) bool { return kind == lostDisk || kind == left || kind == joined }
@@ -91,12 +91,12 @@ func changesMembers(kind string) bool { return kind == lostDisk || kind == left 
 func draw(seed uint64) schedule {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	s := schedule{
-		Seed: seed, Machines: []int{3, 3, 3, 4, 5}[rng.IntN(5)], Clients: 3 + rng.IntN(2),
+		Seed: seed, Machines: []int{3, 3, 3, 3, 4, 5}[rng.IntN(6)], Clients: 3,
 		Net:    weather{200 * time.Microsecond, time.Duration(rng.IntN(4000)) * time.Microsecond, []float64{0, 0, 0.05}[rng.IntN(3)], 0.02},
 		Engine: time.Duration(1+rng.IntN(40)) * time.Millisecond,
 	}
 	members := false
-	for range 3 + rng.IntN(5) {
+	for range 3 + rng.IntN(4) {
 		f := s.fault(rng)
 		if changesMembers(f.Kind) {
 			if members {

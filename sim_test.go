@@ -16,8 +16,14 @@ import (
 	"time"
 
 	"ddocker/consensus"
-	"ddocker/crash"
 	"ddocker/test/vnet"
+)
+
+// The environment says which schedules are played, "FIRST,COUNT", and where traces of
+// failures go.
+const (
+	envSim    = "DDOCKER_SIM"
+	envTraces = "DDOCKER_SIM_TRACES"
 )
 
 // simulation is a cluster under a schedule, and what is known of it.
@@ -36,6 +42,7 @@ type simulation struct {
 	used     map[string]bool   // of those, by containers
 	noImages map[string]bool   // whose removal was acknowledged
 	late     []*simHost
+	weather  weather
 	reborn   map[string]bool // machines that were members before, as other nodes
 	trace    strings.Builder
 	outcome  outcome
@@ -51,46 +58,29 @@ type outcome struct {
 	Agree       float64   // seconds from the end of all faults until all see the same
 	Orphans     float64   // seconds from there until nothing is half-made
 	CreateAfter []float64 // seconds from a leader's death until a container was made on another host
-	Listed      []float64 // seconds that lists of a live agent took, the longest
+	Listed      []float64 // seconds that lists of a live agent took
+	Alone       []float64 // the same, while no machine heard another
 	Wrong       []string
 }
 
-// simHost is a host whose agent may be killed by anybody.
+// simHost is a host with a disk that may be full and a clock that may be wrong.
 type simHost struct {
 	*host
 	disk *consensus.Disk
-	fuse atomic.Pointer[fuse]
-
-	mu sync.Mutex // guards host's life
-}
-
-// fuse is what kills an agent at a step.
-type fuse struct {
-	step crash.Step
-	left atomic.Int32
+	// bare says that it is no member, whatever it was: it has been told to join.
+	bare bool
 }
 
 // more puts a machine into the world.
 func (s *simulation) more() *simHost {
 	m := &simHost{host: s.add(), disk: &consensus.Disk{}}
 	m.stores = consensus.NewStoresOn(m.disk)
-	m.disk.Fatal = func() { s.note(-1, "%s cannot store its vote", m.name); m.crash(); runtime.Goexit() }
-	return m
-}
-
-// start switches the agent on.
-func (m *simHost) start(change ...func(*agentConfig)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.host.start(append(change, func(c *agentConfig) { c.crash = m.step })...)
-}
-
-// step is where an agent dies.
-func (m *simHost) step(at crash.Step) {
-	if f := m.fuse.Load(); f != nil && f.step == at && f.left.Add(-1) == 0 {
-		m.of.logs.note("%s dies at %s", m.name, at)
-		m.crash()
+	m.disk.Fatal = func() {
+		s.note(-1, "%s cannot store its vote", m.name)
+		m.kill()
+		runtime.Goexit()
 	}
+	return m
 }
 
 // alive returns the life of the agent, or nil.
@@ -100,23 +90,13 @@ func (m *simHost) alive() *vnet.Host {
 	return m.life
 }
 
-// crash is kill -9, of an agent that may be down already.
-func (m *simHost) crash() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.life != nil {
-		m.host.kill()
-	}
-}
-
 // terminate is SIGTERM.
 func (m *simHost) terminate() {
-	if m.alive() == nil {
-		return
+	if m.isUp() {
+		m.off()
+		m.gone()
+		m.forget()
 	}
-	m.off()
-	m.gone()
-	m.crash()
 }
 
 // gone waits until the agent has ended.
@@ -126,15 +106,20 @@ func (m *simHost) gone() {
 	}
 }
 
-// wake starts the agent if it is down, or has ended by itself.
-func (m *simHost) wake() {
-	if m.alive() != nil {
+// wake starts the agent if it is down, or has ended by itself. One that was killed while
+// it joined is told to join again.
+func (s *simulation) wake(m *simHost) {
+	if m.isUp() {
 		select {
 		case <-m.ended:
-			m.crash()
+			m.forget()
 		default:
 			return
 		}
+	}
+	if _, err := os.Stat(filepath.Join(m.data, fileJoined)); m.bare && err != nil {
+		s.anew(m)
+		return
 	}
 	m.start()
 }
@@ -142,7 +127,7 @@ func (m *simHost) wake() {
 // up returns the machines whose agents run.
 func (s *simulation) up() (up []*simHost) {
 	for _, m := range s.everyone() {
-		if m.alive() != nil {
+		if m.isUp() {
 			up = append(up, m)
 		}
 	}
@@ -192,10 +177,9 @@ func (s *simulation) keep(w *work) {
 }
 
 // simulate plays a schedule and judges what is left.
-func simulate(t *testing.T, plan schedule) outcome {
-	var s *simulation
+func simulate(t *testing.T, plan schedule) {
 	inWorld(t, 0, func(t *testing.T, w *world) {
-		s = &simulation{
+		s := &simulation{
 			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{},
 			outcome: outcome{Seed: plan.Seed, Machines: plan.Machines},
 		}
@@ -207,11 +191,18 @@ func simulate(t *testing.T, plan schedule) outcome {
 		s.live()
 		s.heal()
 		s.judgeAll()
+		s.outcome.print()
 		if len(s.outcome.Wrong) > 0 {
 			t.Errorf("seed %d: %s\n%s", plan.Seed, strings.Join(s.outcome.Wrong, "\n"), s.write())
 		}
 	})
-	return s.outcome
+}
+
+// print tells whoever sums outcomes up.
+func (o *outcome) print() {
+	if line, err := json.Marshal(o); err == nil && os.Getenv(envSim) != "" {
+		fmt.Printf("SIM %s\n", line)
+	}
 }
 
 // found makes the cluster.
@@ -247,7 +238,7 @@ func (s *simulation) live() {
 
 // write writes the trace of a failure and returns where it is.
 func (s *simulation) write() string {
-	dir := os.Getenv("DDOCKER_SIM_TRACES")
+	dir := os.Getenv(envTraces)
 	if dir == "" {
 		return s.trace.String()
 	}
@@ -260,25 +251,21 @@ func (s *simulation) write() string {
 	return "the trace is in " + file
 }
 
-// Clusters under random schedules of clients and faults keep the invariants. Of how many,
-// from which seed on, DDOCKER_SIM says: "FIRST,COUNT".
+// Clusters under random schedules of clients and faults keep the invariants.
 func TestSimulation(t *testing.T) {
 	first, count := 1, short(6, 2)
-	if said := os.Getenv("DDOCKER_SIM"); said != "" {
+	if said := os.Getenv(envSim); said != "" {
 		a, b, _ := strings.Cut(said, ",")
 		var err, fault error
 		first, err = strconv.Atoi(a)
 		count, fault = strconv.Atoi(b)
 		if err != nil || fault != nil {
-			t.Fatalf("DDOCKER_SIM=%s", said)
+			t.Fatalf("%s is no FIRST,COUNT", said)
 		}
 	}
 	for i := range count {
 		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) {
-			o := simulate(t, draw(uint64(first+i)))
-			if line, err := json.Marshal(o); err == nil && os.Getenv("DDOCKER_SIM") != "" {
-				fmt.Printf("SIM %s\n", line)
-			}
+			simulate(t, draw(uint64(first+i)))
 		})
 	}
 }

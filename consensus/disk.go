@@ -36,7 +36,12 @@ func (d *Disk) room(file string) error {
 
 // NewStoresOn returns empty stores in memory on a disk that has faults.
 func NewStoresOn(d *Disk) *Stores {
-	s := NewStores()
+	return d.under(NewStores())
+}
+
+func (d *Disk) under(s *Stores) *Stores {
+	copy := s.copy
+	s.copy = func() *Stores { return d.under(copy()) }
 	s.log, s.stable = diskLog{s.log, d}, diskStable{s.stable, d}
 	return s
 }

@@ -15,14 +15,14 @@ type outcome struct {
 	Seed, Machines, Asked, Created int
 	Faults, Wrong                  []string
 	Agree, Orphans                 float64
-	CreateAfter, Listed            []float64
+	CreateAfter, Listed, Alone     []float64
 }
 
 // sum is what all schedules showed.
 type sum struct {
 	schedules, failed, asked, created, machines int
 	faults                                      map[string]int
-	agree, orphans, createAfter, listed         []float64
+	agree, orphans, createAfter, listed, alone  []float64
 	cpu                                         time.Duration
 }
 
@@ -44,6 +44,7 @@ func (s *sum) add(o *outcome) {
 	s.orphans = append(s.orphans, o.Orphans)
 	s.createAfter = append(s.createAfter, o.CreateAfter...)
 	s.listed = append(s.listed, o.Listed...)
+	s.alone = append(s.alone, o.Alone...)
 }
 
 func (s *sum) spent(p *os.ProcessState) {
@@ -67,6 +68,7 @@ func (s *sum) write(w io.Writer, took time.Duration) {
 		{"nothing is half-made, after that", s.orphans},
 		{"the next create runs, after a leader's death", s.createAfter},
 		{"a list of a live agent", s.listed},
+		{"the same, while no machine hears another", s.alone},
 	} {
 		if n := len(row.values); n > 0 {
 			slices.Sort(row.values)
