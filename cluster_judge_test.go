@@ -122,6 +122,13 @@ func (w *world) alike() {
 	})
 }
 
+// settles waits until the ledger has what the engines have, and the other way round:
+// what a crash left half done is taken back within minutes.
+func (w *world) settles() {
+	w.t.Helper()
+	w.eventually("the ledger has what the engines have", func() bool { return len(w.astray(w.up()[0].placements())) == 0 })
+}
+
 // judge says what is wrong with a cluster that had its time to settle: what is
 // held twice, what the ledger has and the engines do not, and the other way
 // round. Acknowledged are the IDs of the containers that clients were told of,

@@ -56,6 +56,7 @@ func (w *world) busy(by []*host) (stop func() []string) {
 					return
 				default:
 				}
+				time.Sleep(10 * time.Millisecond)
 				name := fmt.Sprintf("busy%d-%d", i, n)
 				id, err := h.create(w.soon(), wanted{name: name, ports: 1, on: by[n%len(by)].name})
 				if err == nil {
