@@ -126,7 +126,7 @@ func TestTheHistoryOfCreatesAndRemovalsIsLinearizable(t *testing.T) {
 	inCluster(t, 5, func(t *testing.T, w *world) {
 		w.net.SetDelay(time.Millisecond, 5*time.Millisecond) // replicas lie behind
 		l := &history{began: time.Now()}
-		until := l.began.Add(5 * time.Second)
+		until := l.began.Add(4 * time.Second)
 		var clients sync.WaitGroup
 		for id := range 6 {
 			clients.Go(func() { l.client(w, id, until) })
