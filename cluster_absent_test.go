@@ -56,7 +56,7 @@ func TestAnAbsentHostsContainersStayListedAsUnreachable(t *testing.T) {
 					return state == "running"
 				})
 				w.whole()
-				time.Sleep(time.Minute)
+				w.settles()
 				w.judge(map[string]string{"there": id})
 			})
 		})
@@ -75,7 +75,7 @@ func TestALateCreateNeverTakesAPortThatWasGivenAgain(t *testing.T) {
 		"after it was given up":         {4 * time.Minute, false},
 	} {
 		t.Run(when, func(t *testing.T) {
-			inCluster(t, 3, func(t *testing.T, w *world) {
+			inCluster(t, 2, func(t *testing.T, w *world) {
 				slow, began := w.hosts[1], time.Now()
 				slow.twin.SetLatency(enginetest.Create, c.lands)
 				ctx, giveUp := context.WithTimeout(context.Background(), 5*time.Second)
@@ -92,13 +92,13 @@ func TestALateCreateNeverTakesAPortThatWasGivenAgain(t *testing.T) {
 					t.Errorf("its removal is answered with %v", err)
 				}
 				second := ""
-				for ; second == "" && time.Since(began) < 5*time.Minute; time.Sleep(5 * time.Second) {
+				for ; second == "" && time.Since(began) < c.lands+time.Minute; time.Sleep(5 * time.Second) {
 					second, _ = w.hosts[0].create(w.soon(), wanted{name: "second", port: "9000", on: "n2"})
 				}
 				if c.kept != (second == "") {
 					t.Errorf("the port was granted again after %v: %.12s", time.Since(began), second)
 				}
-				time.Sleep(time.Until(began.Add(6 * time.Minute)))
+				time.Sleep(time.Until(began.Add(c.lands + time.Minute)))
 				made := map[string]string{}
 				if second != "" {
 					made["second"] = second
@@ -114,7 +114,7 @@ func TestALateCreateNeverTakesAPortThatWasGivenAgain(t *testing.T) {
 // What a hung engine was asked before it hung may still be done: nothing of it
 // is free.
 func TestAHungEnginesReservationIsNotGivenAgain(t *testing.T) {
-	inCluster(t, 3, func(t *testing.T, w *world) {
+	inCluster(t, 2, func(t *testing.T, w *world) {
 		slow := w.hosts[1]
 		slow.twin.Hang()
 		ctx, giveUp := context.WithTimeout(context.Background(), 5*time.Second)
@@ -138,15 +138,15 @@ func TestAHungEnginesReservationIsNotGivenAgain(t *testing.T) {
 		}
 		slow.twin.Unhang()
 		w.whole()
-		time.Sleep(3 * time.Minute)
+		w.settles()
 		w.judge(nil)
-		w.hosts[2].mustRun(wanted{name: "other", port: "9001", on: "n2"})
+		w.hosts[0].mustRun(wanted{name: "other", port: "9001", on: "n2"})
 	})
 }
 
 // Somebody's own containers and processes are seen, and left in peace.
 func TestOutsidersAreSeenAndNeverTouched(t *testing.T) {
-	inCluster(t, 3, func(t *testing.T, w *world) {
+	inCluster(t, 2, func(t *testing.T, w *world) {
 		h := w.hosts[1]
 		h.machine.listen(25000)
 		theirs := h.outsider("theirs", "25001", "0-1")
@@ -171,11 +171,11 @@ func TestOutsidersAreSeenAndNeverTouched(t *testing.T) {
 			{name: "published", port: "25001", on: "n2"}: "25001",
 			{name: "theirs"}: "already in use",
 		} {
-			if _, err := w.hosts[2].create(w.soon(), who); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := w.hosts[0].create(w.soon(), who); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s is answered with %v, want a refusal that says %q", who.name, err, want)
 			}
 		}
-		time.Sleep(3 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		for _, o := range w.hosts { // also when their agents come and go
 			o.stop()
 		}
@@ -183,7 +183,7 @@ func TestOutsidersAreSeenAndNeverTouched(t *testing.T) {
 			o.start()
 		}
 		w.whole()
-		time.Sleep(3 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		if in, err := h.engine().ContainerInspect(w.soon(), theirs); err != nil || !in.State.Running || in.HostConfig.CpusetCpus != "0-1" {
 			t.Errorf("the outsider is now %+v, %v", in.State, err)
 		}
@@ -193,7 +193,7 @@ func TestOutsidersAreSeenAndNeverTouched(t *testing.T) {
 
 // A create to which the engine says 500 though it was done is not there twice.
 func TestAnEngineThatMakesItAndSays500LeavesNothingBehind(t *testing.T) {
-	inCluster(t, 3, func(t *testing.T, w *world) {
+	inCluster(t, 2, func(t *testing.T, w *world) {
 		for _, h := range w.hosts {
 			h.twin.FailAfterSuccess(enginetest.Create)
 		}
@@ -201,7 +201,7 @@ func TestAnEngineThatMakesItAndSays500LeavesNothingBehind(t *testing.T) {
 			t.Error("a 500 was passed on as success")
 		}
 		id := w.hosts[0].mustRun(wanted{name: "liar", ports: 1, on: "n2"})
-		time.Sleep(3 * time.Minute)
+		w.settles()
 		w.judge(map[string]string{"liar": id})
 	})
 }

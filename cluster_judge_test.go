@@ -122,6 +122,15 @@ func (w *world) alike() {
 	})
 }
 
+// settles waits until the ledger has what the engines have, and the other way round, for
+// as long as it may take that what a crash left half done is taken back.
+func (w *world) settles() {
+	w.t.Helper()
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && len(w.astray(w.up()[0].placements())) > 0; {
+		time.Sleep(5 * time.Second)
+	}
+}
+
 // judge says what is wrong with a cluster that had its time to settle: what is
 // held twice, what the ledger has and the engines do not, and the other way
 // round. Acknowledged are the IDs of the containers that clients were told of,

@@ -54,6 +54,7 @@ func (w *world) busy(by []*host) (stop func() []string) {
 					return
 				default:
 				}
+				time.Sleep(50 * time.Millisecond)
 				name := fmt.Sprintf("busy%d-%d", i, n)
 				id, err := h.create(w.soon(), wanted{name: name, ports: 1, on: by[n%len(by)].name})
 				if err == nil {
@@ -85,7 +86,7 @@ func TestAHostLeavesForGoodWithinTwoSecondsAndMayComeBack(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			inCluster(t, c.machines, func(t *testing.T, w *world) {
-				time.Sleep(time.Minute)
+				time.Sleep(10 * time.Second)
 				leaves := w.leader()
 				if !c.leads {
 					leaves = w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h != leaves })]

@@ -70,7 +70,7 @@ func TestAMachineRecoversTheClusterWhenMostVotersAreLost(t *testing.T) {
 		})
 		w.whole()
 		made["later"] = last.mustRun(wanted{name: "later", on: last.name})
-		time.Sleep(3 * time.Minute)
+		w.settles()
 		w.judge(made)
 	})
 }
@@ -123,7 +123,7 @@ func TestAMachineWithATornLogJoinsAgainAsANewServer(t *testing.T) {
 			}
 		}
 		made["new"] = h.mustRun(wanted{name: "new", on: "n3"})
-		time.Sleep(3 * time.Minute)
+		w.settles()
 		w.judge(made)
 	})
 }

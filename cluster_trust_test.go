@@ -130,7 +130,7 @@ func TestCertificatesAreRenewedInTimeForEver(t *testing.T) {
 		w.foundShortLived()
 		stop := w.asks()
 		first := w.hosts[3].certified()
-		for range 30 {
+		for range 20 {
 			time.Sleep(10 * time.Second)
 			for _, h := range w.hosts {
 				if left := time.Until(h.certified()); left < 10*time.Second {
@@ -141,7 +141,7 @@ func TestCertificatesAreRenewedInTimeForEver(t *testing.T) {
 		if asked, failed := stop(); len(failed) > 0 {
 			t.Errorf("of %d requests %d failed: %v", asked, len(failed), failed[0])
 		}
-		if w.hosts[3].certified().Sub(first) < 3*time.Minute {
+		if w.hosts[3].certified().Sub(first) < 2*time.Minute {
 			t.Error("a certificate was not renewed")
 		}
 	})
@@ -155,7 +155,7 @@ func TestAMachineWhoseCertificateExpiredComesBackByItself(t *testing.T) {
 				w.foundShortLived()
 				away := w.one(is.voter, is.founder)
 				away.stop()
-				time.Sleep(4 * time.Minute)
+				time.Sleep(3 * time.Minute)
 				away.start(shortLived)
 				w.eventually("it is back", func() bool { return away.inside() != nil && away.settled(4) })
 				w.eventually("it has caught up", func() bool { return away.creates("first") == nil })
@@ -250,7 +250,7 @@ func TestARotationSurvivesTheDeathOfTheLeader(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []ledger.Secret{ledger.AuthorityKey, ledger.GossipKey} {
 		t.Run(string(kind), func(t *testing.T) {
-			inCluster(t, 5, func(t *testing.T, w *world) {
+			inCluster(t, 4, func(t *testing.T, w *world) {
 				w.keyed()
 				leader := w.leader()
 				if err := leader.inside().rotate(w.soon(), kind, "alice"); err != nil {
@@ -356,7 +356,7 @@ func TestWhoReturnsIsToldInWordsWhyNot(t *testing.T) {
 			}},
 	} {
 		t.Run(why, func(t *testing.T) {
-			inCluster(t, 4, func(t *testing.T, w *world) {
+			inCluster(t, 3, func(t *testing.T, w *world) {
 				c.do(w, w.hosts[1])
 				if said := w.hosts[1].refused(); !regexp.MustCompile(c.want).MatchString(said) {
 					t.Errorf("it says %q, want %q", said, c.want)
@@ -456,7 +456,7 @@ func TestNothingGrowsOverManyLivesOfCertificates(t *testing.T) {
 			guest.refused()
 			w.hosts = w.hosts[:3]
 			w.whole()
-			time.Sleep(2 * time.Minute)
+			time.Sleep(time.Minute)
 		}
 		round()
 		goroutines, heap := size()

@@ -47,7 +47,7 @@ func (h *history) note(client int, in access, out any, call time.Duration, known
 }
 
 func TestReadsAndWritesAreLinearizableUnderCutsAndCrashes(t *testing.T) {
-	for range 3 {
+	for range 2 {
 		inCluster(t, 4, func(t *testing.T, c *cluster) {
 			h := &history{began: time.Now()}
 			c.nodes[0].propose(write(1))

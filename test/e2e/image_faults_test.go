@@ -27,12 +27,12 @@ func TestABrokenTransferLeavesNothing(t *testing.T) {
 	l.Cluster(t)
 	keepCopies(t, l, 1)
 	one, two, three := l.Host(1), l.Host(2), l.Host(3)
-	makeImage(t, one, "big", 300)
+	makeImage(t, one, "big", 100)
 	before := left(t, l, three)
 	whole := func(t *testing.T) { lab.Eventually(t, time.Minute, func() error { return eachAlive(l) }) }
 
 	t.Run("the only host that has it is unplugged: the create says so", func(t *testing.T) {
-		creating := begin(t, three, 40*megabyte, createOn(three, three, "big")...)
+		creating := begin(t, three, 15*megabyte, createOn(three, three, "big")...)
 		one.Cut(t)
 		three.Mend(t)
 		if r := <-creating; r.Code == 0 || !strings.Contains(r.Stderr, "no host could give image") || !strings.Contains(r.Stderr, "h1") {
@@ -44,7 +44,7 @@ func TestABrokenTransferLeavesNothing(t *testing.T) {
 	})
 
 	t.Run("the receiver dies: its next agent clears up", func(t *testing.T) {
-		creating := begin(t, three, 40*megabyte, createOn(two, three, "big")...)
+		creating := begin(t, three, 15*megabyte, createOn(two, three, "big")...)
 		three.KillAgent(t)
 		three.Mend(t)
 		if r := <-creating; r.Code == 0 {
@@ -58,7 +58,7 @@ func TestABrokenTransferLeavesNothing(t *testing.T) {
 	t.Run("one of two hosts that have it dies: the other one goes on where it was", func(t *testing.T) {
 		two.DDocker(t, "image", "replicate", "--hosts", "h2", "big")
 		first, sent1, sent2 := received(t, three), sent(t, one), sent(t, two)
-		creating := begin(t, three, 120*megabyte, createOn(three, three, "big")...)
+		creating := begin(t, three, 40*megabyte, createOn(three, three, "big")...)
 		sender := one
 		if sent(t, two)-sent2 > sent(t, one)-sent1 {
 			sender = two
@@ -68,8 +68,8 @@ func TestABrokenTransferLeavesNothing(t *testing.T) {
 		if r := <-creating; r.Code != 0 {
 			t.Errorf("exit code %d: %s", r.Code, r.Stderr)
 		}
-		if came := received(t, three) - first; came > 350*megabyte {
-			t.Errorf("%d MiB came for an image of 300 MiB", came/megabyte)
+		if came := received(t, three) - first; came > 120*megabyte {
+			t.Errorf("%d MiB came for an image of 100 MiB", came/megabyte)
 		}
 		sender.StartAgent(t)
 		whole(t)
@@ -184,7 +184,7 @@ func createAnywhere(t *testing.T, through *lab.Host, name, image string) {
 // bytes have come. It is the caller's to mend the host.
 func begin(t *testing.T, to *lab.Host, bytes int64, args ...string) <-chan lab.Result {
 	t.Helper()
-	to.Slow(t, "400mbit")
+	to.Slow(t, "200mbit")
 	before, ended := received(t, to), make(chan lab.Result, 1)
 	go func() { ended <- to.Run(args...) }()
 	lab.Eventually(t, time.Minute, func() error {
