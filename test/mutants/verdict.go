@@ -98,7 +98,7 @@ func (c *catcher) look(ctx context.Context, root, overlay string) (verdict, erro
 	if c.where == simulator {
 		return c.simulate(ctx, root, overlay)
 	}
-	args := []string{"test", "-json", "-vet=off", "-timeout", (limit - 10*time.Second).String()}
+	args := []string{"test", "-json", "-vet=off", "-ldflags=-w", "-timeout", (limit - 10*time.Second).String()}
 	if overlay != "" {
 		args = append(args, "-count=1", "-failfast", "-overlay", overlay)
 	}
