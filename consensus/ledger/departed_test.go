@@ -3,36 +3,27 @@ package ledger
 import (
 	"fmt"
 	"testing"
-
-	"ddocker/sched"
 )
 
 func TestWhatIsRememberedOfRemovedNodesIsBounded(t *testing.T) {
 	l := twoHosts(t)
-	const each = 50
-	for round := range maxLost/each + 2 {
-		node := fmt.Sprint("gone", round)
-		must(t, l, Command{Register: &Register{Node: node, Name: node, Capacity: Capacity{Cores: sched.CPUs(0), Memory: 1}}})
-		for i := range each {
-			id := fmt.Sprint(node, "-", i)
-			must(t, l, Command{Reserve: &Reserve{Placement: id, Name: id, Candidates: []string{node}}})
-			must(t, l, Command{Confirm: &Confirm{Placement: id, Container: "c" + id}})
-		}
-		must(t, l, Command{Remove: &Remove{Node: node}})
-	}
-	for _, l := range []*Ledger{l, restored(t, l)} {
-		lost := l.Losts()
-		if len(lost) != maxLost || lost[len(lost)-1].Placement.ID != fmt.Sprint("gone", maxLost/each+1, "-", each-1) {
-			t.Errorf("%d are remembered as lost, the last %+v", len(lost), lost[len(lost)-1].Placement)
-		}
+	for i := range maxLost {
+		l.lost = append(l.lost, Lost{Placement: Placement{ID: fmt.Sprint("lost", i)}})
 	}
 	for i := range maxGone {
-		node := fmt.Sprint("empty", i)
-		must(t, l, Command{Register: &Register{Node: node, Name: node}})
-		must(t, l, Command{Remove: &Remove{Node: node}})
+		l.gone = append(l.gone, Departed{ID: fmt.Sprint("gone", i)})
 	}
-	if len(l.Departed()) != maxGone || l.GoneNode("empty0") == nil || l.GoneNode("gone0") != nil {
-		t.Errorf("%d removed nodes are remembered", len(l.Departed()))
+	for _, id := range []string{"p1", "p2"} {
+		must(t, l, Command{Reserve: &Reserve{Placement: id, Name: id, Candidates: []string{"n2"}}})
+		must(t, l, Command{Confirm: &Confirm{Placement: id, Container: "c" + id}})
+	}
+	must(t, l, Command{Remove: &Remove{Node: "n2"}})
+	lost, gone := l.Losts(), l.Departed()
+	if len(lost) != maxLost || lost[0].Placement.ID != "lost2" || lost[maxLost-1].Placement.ID != "p2" {
+		t.Errorf("%d containers are remembered, from %s to %s", len(lost), lost[0].Placement.ID, lost[len(lost)-1].Placement.ID)
+	}
+	if len(gone) != maxGone || gone[0].ID != "gone1" || gone[maxGone-1].ID != "n2" {
+		t.Errorf("%d nodes are remembered, from %s to %s", len(gone), gone[0].ID, gone[len(gone)-1].ID)
 	}
 }
 

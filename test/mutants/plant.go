@@ -22,13 +22,28 @@ func (m *mutant) texts(root string) (map[string]string, error) {
 			}
 			text = string(whole)
 		}
-		// Whole lines: the text begins after the end of one.
-		if n := strings.Count("\n"+text, "\n"+e.old); n != 1 || e.old == "" {
-			return nil, fmt.Errorf("%s: mutant %s: its old text is %d times in %s, want once:\n%s", m.at, m.name, n, e.file, e.old)
+		at := linesAt(text, e.old)
+		if len(at) != 1 {
+			return nil, fmt.Errorf("%s: mutant %s: its old text is %d times in %s, want once:\n%s", m.at, m.name, len(at), e.file, e.old)
 		}
-		texts[e.file] = strings.Replace("\n"+text, "\n"+e.old, "\n"+e.new, 1)[1:]
+		texts[e.file] = text[:at[0]] + e.new + text[at[0]+len(e.old):]
 	}
 	return texts, nil
+}
+
+// linesAt returns where the lines stand in the text, which all end.
+func linesAt(text, lines string) (at []int) {
+	for i := 0; i < len(text) && lines != ""; {
+		if strings.HasPrefix(text[i:], lines) {
+			at = append(at, i)
+		}
+		end := strings.IndexByte(text[i:], '\n')
+		if end < 0 {
+			break
+		}
+		i += end + 1
+	}
+	return at
 }
 
 // plant writes the mutant's files into dir, and returns the overlay that has go build them
