@@ -271,3 +271,25 @@ func TestAHostThatWasRemovedWhileItWasOffComesBackWithANewToken(t *testing.T) {
 		w.hosts = slices.DeleteFunc(w.hosts, func(o *host) bool { return o == away })
 	})
 }
+
+// When the only holder of the CA's key has left, another host can still let machines in.
+func TestTheCAsKeyDoesNotLeaveWithItsOnlyHolder(t *testing.T) {
+	inCluster(t, 2, func(t *testing.T, w *world) {
+		leaves := w.leader()
+		stays := w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h != leaves })]
+		if stays.inside().authority() != nil {
+			t.Fatal("a host that does not vote has the key")
+		}
+		if err := leaves.post("/ddocker/leave", nil); err != nil {
+			t.Fatal(err)
+		}
+		if stays.inside().authority() == nil {
+			t.Error("the key is nowhere")
+		}
+		if err := w.parted(leaves); err != nil {
+			t.Error(err)
+		}
+		w.back(leaves, stays, stays.token())
+		w.whole()
+	})
+}

@@ -478,3 +478,23 @@ func goroutinesHere() int {
 	number, _, _ := bytes.Cut(bubble, []byte("]"))
 	return bytes.Count(stacks, fmt.Appendf(nil, "synctest bubble %s]", number))
 }
+
+// What one other node says of the CA counts only with the word of those that are trusted.
+func TestOneNodesWordMakesNobodyAnAuthority(t *testing.T) {
+	inCluster(t, 2, func(t *testing.T, w *world) {
+		a := w.hosts[1].inside()
+		before := a.id.Trust()
+		forged, err := identity.NewAuthority(a.id.Cluster())
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := a.secrets.get()
+		later.CA.Index += 1000
+		if err := a.adopt(&welcome{Trust: identity.Trust{Roots: forged.CertPEM()}, Held: later, Now: time.Now()}); err != nil {
+			t.Error(err)
+		}
+		if !a.id.Trust().Equal(before) || a.secrets.get().CA.Index != later.CA.Index-1000 {
+			t.Error("it believes an authority that nobody vouches for")
+		}
+	})
+}

@@ -388,3 +388,13 @@ func TestSlowReaderIsCutAndToldSo(t *testing.T) {
 		}
 	})
 }
+
+func TestToldEventsAreForgotten(t *testing.T) {
+	f := feed{seen: map[string]bool{}}
+	for i := range maxSeen + 10 {
+		f.remember(fmt.Sprint(i))
+	}
+	if len(f.seen) != maxSeen || len(f.order) != maxSeen || f.seen["9"] || !f.seen["10"] {
+		t.Errorf("%d and %d events are remembered", len(f.seen), len(f.order))
+	}
+}

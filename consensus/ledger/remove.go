@@ -22,13 +22,14 @@ func (l *Ledger) remove(c *Remove, at time.Time) Result {
 	if n == nil {
 		return Result{} // it was removed by somebody else
 	}
+	lost := slices.Clone(l.lost)
 	for _, p := range l.Placed(c.Node) {
 		l.release(&Release{Placement: p.ID})
 		if p.Container != "" {
-			l.lost = append(slices.Clone(l.lost), Lost{Placement: *p, Host: n.Name, At: at.UTC(), Left: c.Left})
+			lost = append(lost, Lost{Placement: *p, Host: n.Name, At: at.UTC(), Left: c.Left})
 		}
 	}
-	l.lost = l.lost[max(0, len(l.lost)-maxLost):]
+	l.lost = lost[max(0, len(lost)-maxLost):]
 	l.strike(l.nodes[c.Node])
 	gone := append(slices.Clone(l.gone), Departed{ID: n.Node, Name: n.Name, At: at.UTC(), By: cmp.Or(c.By, somebody), Left: c.Left})
 	l.gone, l.spilled = gone[max(0, len(gone)-maxGone):], true

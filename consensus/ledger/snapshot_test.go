@@ -201,3 +201,15 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+func TestRestoreLeavesNothingOfWhatWasBefore(t *testing.T) {
+	small := saved(t, twoHosts(t))
+	l := full(t)
+	if err := l.Restore(bytes.NewReader(small)); err != nil {
+		t.Fatal(err)
+	}
+	if got := saved(t, l); !bytes.Equal(got, small) {
+		t.Errorf("got  %s\nwant %s", got, small)
+	}
+	consistent(t, l)
+}

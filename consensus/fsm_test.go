@@ -1,0 +1,38 @@
+package consensus
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"ddocker/consensus/ledger"
+)
+
+func TestAnOlderSnapshotTakesNothingBack(t *testing.T) {
+	f := newFSM(NewStores())
+	var old bytes.Buffer
+	for i, name := range []string{"a", "b"} {
+		data, err := ledger.Encode(ledger.Command{Register: &ledger.Register{Node: name, Name: name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Apply(&raft.Log{Index: uint64(i + 1), AppendedAt: time.Now(), Data: data})
+		if i == 0 {
+			f.view(func(l *ledger.Ledger) { l.Snapshot().WriteTo(&old) })
+		}
+	}
+	if err := f.Restore(io.NopCloser(&old)); err != nil {
+		t.Error(err)
+	}
+	if got := f.applied(); got != 2 {
+		t.Errorf("the ledger is at %d", got)
+	}
+	f.view(func(l *ledger.Ledger) {
+		if l.Node("b") == nil {
+			t.Error("what was decided last is forgotten")
+		}
+	})
+}
