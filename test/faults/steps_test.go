@@ -51,7 +51,11 @@ func TestEveryStepOnRealEngines(t *testing.T) {
 		}
 	}
 	r.left(whole)
-	t.Logf("%-20s %-5s %-8s\n%s", "STEP", "DIED", "BACK", strings.Join(r.table, "\n"))
+	verdict := "nothing"
+	if t.Failed() {
+		verdict = "see above"
+	}
+	t.Logf("%-20s %-5s %s\n%s\nleft of all that: %s", "STEP", "DIED", "BACK", strings.Join(r.table, "\n"), verdict)
 }
 
 // flag is the file that keeps a host's agent from dying while it is there.
@@ -164,6 +168,7 @@ func (r *rounds) died(step crash.Step, host int) {
 func (r *rounds) member(way string, step crash.Step) {
 	dies := 3
 	while := "join"
+	r.voting()
 	if way == "leave" {
 		while = "leave"
 	}
@@ -252,6 +257,17 @@ func (r *rounds) whole(n int) {
 			}
 		}
 		return nil
+	})
+}
+
+// voting waits until all three vote: what has just joined does so after some seconds.
+func (r *rounds) voting() {
+	lab.Eventually(r.t, time.Minute, func() error {
+		roles := r.Host(1).Run("ddocker", "nodes", "--format", "{{.Role}}").Stdout
+		if strings.Count(roles, "leader")+strings.Count(roles, "voter")-strings.Count(roles, "nonvoter") == 3 {
+			return nil
+		}
+		return errors.New(roles)
 	})
 }
 
