@@ -66,7 +66,7 @@ type host struct {
 	mu    sync.Mutex // guards what follows, and what a kill changes: data and stores
 	life  *vnet.Host // nil while the agent is down
 	agent *agent     // nil until it is built
-	fuse  *fuse      // nil: nothing happens at steps
+	trap  *trap      // nil: nothing happens at steps
 }
 
 // Ports of the hosts in the world.
@@ -310,9 +310,9 @@ func (h *host) die() {
 	h.data, h.life, h.agent = moved, nil, nil
 }
 
-// fuse is a step at which a machine dies. Several may wait for it: the first to be there
+// trap is a step at which a machine dies. Several may wait for it: the first to be there
 // the nth time, counted over all of them, is it.
-type fuse struct {
+type trap struct {
 	step crash.Step
 	mu   sync.Mutex // guards left
 	left int
@@ -325,34 +325,34 @@ func (h *host) crashAt(step crash.Step, nth int) <-chan *host { return h.of.cras
 
 // crashAt is crashAt of whichever of the machines is there first.
 func (w *world) crashAt(step crash.Step, nth int, some ...*host) <-chan *host {
-	f := &fuse{step: step, left: nth, dead: make(chan *host, 1)}
+	f := &trap{step: step, left: nth, dead: make(chan *host, 1)}
 	for _, h := range some {
 		h.arm(f)
 	}
 	return f.dead
 }
 
-// arm sets the machine's fuse; nil: it has none.
-func (h *host) arm(f *fuse) {
+// arm sets the machine's trap; nil: it has none.
+func (h *host) arm(f *trap) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.fuse = f
+	h.trap = f
 }
 
 // reach is where the agent of that life tells of its steps.
 func (h *host) reach(life *vnet.Host, s crash.Step) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.life != life || h.fuse == nil || !h.fuse.burns(s) {
+	if h.life != life || h.trap == nil || !h.trap.shuts(s) {
 		return
 	}
 	h.die()
 	h.of.logs.note("%s died at %s", h.name, s)
-	h.fuse.dead <- h
-	h.fuse = nil
+	h.trap.dead <- h
+	h.trap = nil
 }
 
-func (f *fuse) burns(s crash.Step) bool {
+func (f *trap) shuts(s crash.Step) bool {
 	if s != f.step {
 		return false
 	}

@@ -321,6 +321,8 @@ func mayReturn(cfg *agentConfig) error {
 		return os.Remove(path) // it has joined since
 	}
 	switch {
+	case p.Left && (cfg.Join == "" || cfg.Token == ""):
+		return errors.Join(&p, wipe(cfg.DataDir, cfg.crash)) // which may have been cut short
 	case cfg.Join == "" || cfg.Token == "":
 		return &p
 	case p.Token == hashOf(cfg.Token):

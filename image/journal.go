@@ -128,6 +128,17 @@ func (j *journal) find(id string) (r record, found bool) {
 	return r, err == nil && json.Unmarshal(text, &r) == nil && r.ID == id
 }
 
+// tidy removes what was half written when this agent's life before ended.
+func (j *journal) tidy() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	half, err := filepath.Glob(filepath.Join(j.dir, "*.json.new"))
+	for _, path := range half {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
 // all returns all records that can be read.
 func (j *journal) all() ([]record, error) {
 	files, err := os.ReadDir(j.dir)

@@ -114,7 +114,7 @@ func (m *Mover) stop() {
 // sweep settles the loads that no flight of this agent's life is making.
 func (m *Mover) sweep(ctx context.Context) {
 	records, err := m.journal.all()
-	if err != nil {
+	if err = errors.Join(err, m.journal.tidy()); err != nil {
 		m.cfg.Logger.Warn("interrupted loads are not known", "err", err)
 	}
 	for _, r := range records {

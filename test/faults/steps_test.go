@@ -1,0 +1,350 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ddocker/crash"
+	"ddocker/test/lab"
+)
+
+// rounds is a lab whose agents die at one step after another.
+type rounds struct {
+	*lab.Lab
+	t     *testing.T
+	made  []string // names of containers that clients were told of
+	table []string
+}
+
+// TestEveryStepOnRealEngines has an agent kill itself at each step, starts it again, has
+// the client try again, and looks in the end for what is left anywhere.
+func TestEveryStepOnRealEngines(t *testing.T) {
+	r := &rounds{Lab: lab.Up(t, 3), t: t}
+	r.Cluster(t)
+	r.whole(3)
+	whole := r.free()
+	for i := range 3 {
+		r.docker(1, "run", "-d", "--name", fmt.Sprint("work", i+1), "--label", fmt.Sprint("ddocker.node=h", i+1), "busybox", "sleep", "100000")
+	}
+	for _, step := range crash.Steps() {
+		way, _, _ := strings.Cut(string(step), ".")
+		switch way {
+		case "join", "leave", "vote":
+			r.member(way, step)
+		default:
+			r.container(way, step)
+		}
+	}
+	for i := range 3 {
+		if c := strings.TrimSpace(r.Host(i+1).Docker(t, "inspect", "--format", "{{.State.Running}} {{.RestartCount}}", fmt.Sprint("work", i+1))); i != 2 && c != "true 0" {
+			t.Errorf("what ran beside on h%d is now: %s", i+1, c)
+		}
+	}
+	r.left(whole)
+	verdict := "nothing"
+	if t.Failed() {
+		verdict = "see above"
+	}
+	t.Logf("%-20s %-5s %s\n%s\nleft of all that: %s", "STEP", "DIED", "BACK", strings.Join(r.table, "\n"), verdict)
+}
+
+// flag is the file that keeps a host's agent from dying while it is there.
+func (r *rounds) flag(host int) string { return filepath.Join(r.Dir, fmt.Sprint("h", host), "crash") }
+
+// start starts a host's agent, which may die over it, to die at the step as soon as arm
+// says so.
+func (r *rounds) start(host int, step crash.Step, flags ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, r.Script(), append([]string{"agent", fmt.Sprint(host)}, flags...)...)
+	cmd.Env = append(os.Environ(), r.Env()...)
+	if step != "" {
+		cmd.Env = append(cmd.Env, "DDOCKER_CRASH="+string(step)+"@"+r.flag(host))
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// mine has the host's agent run with the step in its way, not armed yet.
+func (r *rounds) mine(host int, step crash.Step) {
+	os.WriteFile(r.flag(host), nil, 0o600)
+	r.Host(host).KillAgent(r.t)
+	if err := r.start(host, step); err != nil {
+		r.t.Fatal(err)
+	}
+	r.whole(3)
+}
+
+// armed says whether the host's agent has not died yet.
+func (r *rounds) armed(host int) bool {
+	_, err := os.Stat(r.flag(host))
+	return err != nil
+}
+
+// container goes a way of containers or images, asked h1, for h2; h3 has the image.
+func (r *rounds) container(way string, step crash.Step) {
+	const asked, holder, source = 1, 2, 3
+	name := strings.ReplaceAll(string(step), ".", "-")
+	dies := asked
+	switch step {
+	case crash.CreateBegun, crash.CreateMaking, crash.CreateMade, crash.CreateConfirmed, crash.CreateRefused, crash.CreateReleased,
+		crash.RemoveBegun, crash.RemoveDone, crash.RemoveReleased,
+		crash.CommitBegun, crash.CommitMade, crash.CommitNamed, crash.CommitRefused, crash.CommitUnclaimed,
+		crash.ImageWanted, crash.ImageNoting, crash.ImageNoted, crash.ImageComing, crash.ImageLoaded, crash.ImagePublished, crash.ImageNamed, crash.ImageKept,
+		crash.LogApplied:
+		dies = holder
+	case crash.ImageDescribing, crash.ImageSending:
+		dies = source
+	case crash.LogAsked, crash.LogCommitted:
+		dies = r.leader()
+	case crash.CreateSpoiled, crash.CreateWithdrawn, crash.ImageFailed, crash.ImageScrapped, crash.CreateUnreached, crash.CreateUnreserved:
+		r.table = append(r.table, fmt.Sprintf("%-20s needs an engine that lies, or a host that is off: in virtual time only", step))
+		return
+	}
+	create := []string{"create", "--name", name, "--label", "ddocker.node=h2", "-p", "80"}
+	var do []string
+	r.mine(dies, step)
+	switch way {
+	case "create", "log":
+		do = append(create, "busybox")
+		if step == crash.CreateRefused || step == crash.CreateReleased {
+			do = append(create, "--mount", "type=bind,source=/nowhere,target=/x", "busybox")
+		}
+	case "rm":
+		r.docker(asked, append(create, "busybox")...)
+		do = []string{"rm", "-f", name}
+	case "commit":
+		do = []string{"commit", "work2", name}
+		if step == crash.CommitRefused || step == crash.CommitUnclaimed {
+			do = []string{"commit", "--change", "ENV", "work2", name}
+		}
+	case "image":
+		r.docker(source, "exec", "work3", "dd", "if=/dev/urandom", "of=/"+name, "bs=1M", "count=4")
+		r.docker(source, "commit", "work3", name)
+		do = append(create, name)
+	}
+	os.Remove(r.flag(dies))
+	first := r.Host(asked).Run(append([]string{"docker", "-H", r.Host(asked).Agent()}, do...)...)
+	r.died(step, dies)
+	if err := r.start(dies, ""); err != nil {
+		r.t.Error(err)
+	}
+	r.whole(3)
+	if first.Code != 0 {
+		again := r.Host(asked).Run(append([]string{"docker", "-H", r.Host(asked).Agent()}, do...)...)
+		r.t.Logf("%s: first %d, then %d %s", step, first.Code, again.Code, strings.TrimSpace(again.Stderr))
+	} else if way == "create" || way == "image" || way == "log" {
+		r.made = append(r.made, name)
+	}
+}
+
+// died waits for the end of a host's agent.
+func (r *rounds) died(step crash.Step, host int) {
+	for end := time.Now().Add(20 * time.Second); r.armed(host); {
+		if time.Now().After(end) {
+			r.t.Errorf("h%d does not come to %s", host, step)
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	r.Host(host).KillAgent(r.t) // or nothing, if it did
+	r.table = append(r.table, fmt.Sprintf("%-20s h%-4d yes", step, host))
+}
+
+// member has h3 leave and join again, while an agent dies.
+func (r *rounds) member(way string, step crash.Step) {
+	dies := 3
+	while := "join"
+	r.voting()
+	if way == "leave" {
+		while = "leave"
+	}
+	r.handOver(1)
+	switch step {
+	case crash.JoinSigned, crash.JoinAdmitted:
+		dies = 1
+	case crash.LeaveKeyKept:
+		dies = 1
+	case crash.VoteAdding, crash.VoteAdded, crash.VotePromoting, crash.VotePromoted, crash.VoteLearnt:
+		dies = 1
+	case crash.VoteDemoting, crash.VoteDemoted, crash.VoteRemoving, crash.VoteRemoved:
+		dies, while = 1, "leave"
+	case crash.VoteYielding, crash.VoteYielded:
+		while = "leave"
+	}
+	os.WriteFile(r.flag(3), nil, 0o600)
+	if while == "leave" {
+		r.mine(dies, step)
+		r.handOver(dies)
+		if step == crash.LeaveKeyKept {
+			os.Remove(filepath.Join(r.Dir, "h1", "state", "ca-key.pem"))
+			os.Remove(filepath.Join(r.Dir, "h2", "state", "ca-key.pem"))
+		}
+		os.Remove(r.flag(dies))
+		r.Host(3).Run("ddocker", "leave", "--force")
+		r.died(step, dies)
+		r.start(dies, "") // which a host that has left refuses
+	}
+	lab.Eventually(r.t, time.Minute, func() error {
+		if !strings.Contains(r.Host(2).Run("ddocker", "nodes", "-q").Stdout, "h3") {
+			return nil
+		}
+		return errors.New(fmt.Sprint(step, ": ", r.Host(3).Run("ddocker", "leave", "--force")))
+	})
+	r.Host(3).KillAgent(r.t)
+	if while == "join" && dies != 3 {
+		os.WriteFile(r.flag(dies), nil, 0o600)
+		r.Host(dies).KillAgent(r.t)
+		if err := r.start(dies, step); err != nil {
+			r.t.Fatal(err)
+		}
+		r.whole(2)
+		r.handOver(dies)
+	}
+	token := strings.TrimSpace(r.Host(1).DDocker(r.t, "token"))
+	join := []string{"--join", r.address(1), "--token", token}
+	if while == "join" {
+		os.Remove(r.flag(dies))
+		if dies == 3 {
+			r.start(3, step, join...)
+		} else {
+			go r.start(3, "", join...)
+		}
+		r.died(step, dies)
+		if dies != 3 {
+			r.start(dies, "")
+		}
+	}
+	lab.Eventually(r.t, time.Minute, func() error {
+		if r.Host(3).Run("ddocker", "nodes", "-q").Code == 0 {
+			return nil
+		}
+		return r.start(3, "", join...)
+	})
+	r.whole(3)
+}
+
+func (r *rounds) docker(host int, args ...string) string {
+	r.t.Helper()
+	got := r.Host(host).Run(append([]string{"docker", "-H", r.Host(host).Agent()}, args...)...)
+	if got.Code != 0 {
+		r.t.Fatalf("docker %v: %s", args, got.Stderr)
+	}
+	return got.Stdout
+}
+
+// whole waits until each of so many hosts sees as many alive.
+func (r *rounds) whole(n int) {
+	r.t.Helper()
+	lab.Eventually(r.t, 2*time.Minute, func() error {
+		for i := range n {
+			got := r.Host(i+1).Run("ddocker", "nodes", "--format", "{{.State}}")
+			if got.Stdout != strings.Repeat("alive\n", n) {
+				return fmt.Errorf("h%d sees %q %s", i+1, got.Stdout, got.Stderr)
+			}
+		}
+		return nil
+	})
+}
+
+// voting waits until all three vote: what has just joined does so after some seconds.
+func (r *rounds) voting() {
+	lab.Eventually(r.t, time.Minute, func() error {
+		roles := r.Host(1).Run("ddocker", "nodes", "--format", "{{.Role}}").Stdout
+		if strings.Count(roles, "leader")+strings.Count(roles, "voter")-strings.Count(roles, "nonvoter") == 3 {
+			return nil
+		}
+		return errors.New(roles)
+	})
+}
+
+func (r *rounds) leader() int {
+	for i := range 3 {
+		if strings.Contains(r.Host(i+1).Run("ddocker", "nodes", "--format", "{{.Name}} {{.Role}}").Stdout, fmt.Sprintf("h%d leader", i+1)) {
+			return i + 1
+		}
+	}
+	return 1
+}
+
+// handOver has the host lead, if it votes.
+func (r *rounds) handOver(host int) {
+	lab.Eventually(r.t, time.Minute, func() error {
+		if r.leader() == host {
+			return nil
+		}
+		return errors.New(r.Host(host).Run("ddocker", "raft", "transfer-leader", fmt.Sprint("h", host)).Stderr)
+	})
+}
+
+func (r *rounds) address(host int) string {
+	return strings.TrimSpace(r.Host(host).Run("ddocker", "nodes", "--format", fmt.Sprintf("{{if eq .Name \"h%d\"}}{{.Address}}{{end}}", host)).Stdout)
+}
+
+// free is what every host has free, of all it has.
+func (r *rounds) free() string {
+	return r.Host(1).DDocker(r.t, "nodes", "--format", "{{.Name}} {{.Cores}} {{.Memory}}")
+}
+
+// left looks for what is left where nothing should be.
+func (r *rounds) left(whole string) {
+	lab.Eventually(r.t, graceOfReservations, func() error {
+		var have []string
+		for _, h := range r.Hosts() {
+			have = append(have, strings.Fields(h.Docker(r.t, "ps", "-a", "--format", "{{.Names}}"))...)
+		}
+		slices.Sort(have)
+		for _, h := range r.Hosts() {
+			listed := strings.Fields(h.DDocker(r.t, "ps", "-a", "--format", "{{.Names}}"))
+			slices.Sort(listed)
+			if !slices.Equal(listed, have) {
+				return fmt.Errorf("%s lists %v, the engines have %v", h.Name(), listed, have)
+			}
+		}
+		return nil
+	})
+	listed := r.Host(2).DDocker(r.t, "ps", "-a", "--format", "{{.Names}}")
+	for _, name := range r.made {
+		if !slices.Contains(strings.Fields(listed), name) {
+			r.t.Errorf("%s was acknowledged and is not listed", name)
+		}
+	}
+	for _, name := range strings.Fields(listed) {
+		r.Host(2).DDocker(r.t, "rm", "-f", name)
+	}
+	lab.Eventually(r.t, graceOfReservations, func() error {
+		if now := r.free(); now != whole {
+			return fmt.Errorf("free at first:\n%sfree in the end:\n%s", whole, now)
+		}
+		return nil
+	})
+	for i, h := range r.Hosts() {
+		if nameless := h.Docker(r.t, "images", "-q", "--filter", "dangling=true"); nameless != "" {
+			r.t.Errorf("%s has images without a name: %s", h.Name(), nameless)
+		}
+		filepath.WalkDir(filepath.Join(r.Dir, fmt.Sprint("h", i+1), "state"), func(path string, d os.DirEntry, err error) error {
+			text, _ := os.ReadFile(path)
+			base := filepath.Base(path)
+			if err == nil && !d.IsDir() && (strings.HasSuffix(base, ".new") || strings.HasPrefix(base, ".") || strings.Contains(path, "/images/") && strings.Contains(string(text), "loading")) {
+				r.t.Errorf("on the disk of %s is left %s", h.Name(), path)
+			}
+			return nil
+		})
+		if voters := strings.Count(h.DDocker(r.t, "raft", "peers", "-q"), "\n"); voters != 3 {
+			r.t.Errorf("%s knows %d servers of raft", h.Name(), voters)
+		}
+	}
+}
