@@ -81,7 +81,7 @@ func rewrite(path string) error {
 	}
 	fresh := path + ".new"
 	if err := errors.Join(os.RemoveAll(fresh), copyTo(fresh, old)); err != nil {
-		return err
+		return errors.Join(err, os.RemoveAll(fresh)) // the disk may be full
 	}
 	return replace(path, fresh)
 }

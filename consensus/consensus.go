@@ -21,6 +21,7 @@ type Consensus struct {
 	log     *slog.Logger
 	raftLog hclog.Logger
 	stores  *Stores
+	keeper  *keeper
 	fsm     *fsm
 	streams *streams
 
@@ -47,6 +48,7 @@ func Open(cfg Config) (*Consensus, error) {
 		fsm:     newFSM(cfg.Stores, cfg.Crash),
 		streams: newStreams(cfg),
 		stores:  cfg.Stores,
+		keeper:  newKeeper(cfg.Stores, cfg.Logger),
 		stopped: make(chan struct{}),
 		speaks:  ledger.Version,
 	}
