@@ -5,6 +5,7 @@
 #              builds them first, for minutes
 # make test-release  a cluster of the release before this one, upgraded host by host; builds both
 # make test-faults   what breaks under real engines: hosts, cables, disks, logs; ten minutes
+# make soak    a cluster under load and random faults for TIME (30m); is it whole, does it grow?
 # make fuzz    every fuzz target for FUZZTIME (60s); what it finds stays in testdata/fuzz
 # make check   formatting, vet, staticcheck, the house rules
 SHELL := bash
@@ -22,7 +23,7 @@ FUZZTIME ?= 60s
 ENGINES ?= $(CURDIR)/bin/engines
 CLIENTS ?= $(CURDIR)/bin/clients
 
-.PHONY: build tools check test test-docker test-engines test-faults bench demo demo-down install man clean
+.PHONY: build tools check test test-docker test-engines test-faults soak bench demo demo-down install man clean
 
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION) -X github.com/docker/cli/cli/version.Version=$(VERSION)' -o bin/ddocker .
@@ -68,6 +69,11 @@ fuzz:
 	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file _ name; do \
 	  name=$${name#func }; echo "$$(dirname "$$file") $$name"; \
 	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; done
+
+# Mixed load and random faults for a given time; the report is bin/soak/report.md.
+TIME ?= 30m
+soak: tools
+	go run ./test/soak -time $(TIME)
 
 bench: tools
 	go run ./test/bench

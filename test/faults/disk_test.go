@@ -78,7 +78,7 @@ func (w *world) createMany(prefix string, n int) {
 	for i := range n {
 		name := fmt.Sprintf("%s-%d", prefix, i)
 		ctx, cancel := context.WithTimeout(w.t.Context(), onePatience)
-		id, err := w.make(ctx, 1+i%3, wish{name: name, cpus: 0.1, ports: 1})
+		id, err := w.make(ctx, 1+i%3, wish{name: name, cpus: 0.01, ports: 1})
 		if cancel(); err != nil {
 			w.t.Errorf("create %s on h%d: %v", name, 1+i%3, err)
 			continue
@@ -132,7 +132,7 @@ func TestADamagedLog(t *testing.T) {
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
 			w := raise(t)
-			before := w.stock()
+			before := w.shared()
 			_, others := w.leader()
 			sick := others[1]
 			for i := range 20 { // so that there is something to damage
@@ -164,10 +164,10 @@ func TestADamagedLog(t *testing.T) {
 				t.Errorf("it was set aside, and is not there: %v", err)
 			}
 			w.rejoin(sick, others[0])
+			w.rejoined(before, sick)
 			if now := w.serverID(sick.Name()); now == old || now == "" {
 				t.Errorf("the node was %s and is %q", old, now)
 			}
-			w.rejoined(before, sick)
 		})
 	}
 }
@@ -190,11 +190,11 @@ func (w *world) rejoined(before map[string]judge.Container, sick *lab.Host) {
 	w.t.Helper()
 	for id, c := range on(before, sick.Name(), true) {
 		delete(w.told, c.Name)
+		w.strangers = append(w.strangers, c.Name)
 		if now := w.containers()[id]; now.Process != c.Process || now.Started != c.Started {
 			w.t.Errorf("%s was %+v, is %+v", c.Name, c, now)
 		}
 	}
-	w.t.Log(w.Host(1).DDocker(w.t, "ps", "-a"))
 	lab.Eventually(w.t, agreement, func() error {
 		if n := strings.Count(w.Host(1).Run("ddocker", "ps", "-a").Stdout, "-"+sick.Name()); n != 2 {
 			return fmt.Errorf("%d containers of %s are listed, not 2:\n%s", n, sick.Name(), w.Host(1).Run("ddocker", "ps", "-a").Stdout)

@@ -123,6 +123,21 @@ func (s *Socket) Ask(ctx context.Context, method, path string, body, into any) e
 	}
 }
 
+// Drain reads an answer to its end, for nobody.
+func (s *Socket) Drain(ctx context.Context, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://lab"+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := s.web.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
 func (s *Socket) get(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
