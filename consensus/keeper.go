@@ -53,12 +53,11 @@ func (k *keeper) SetUint64(key []byte, value uint64) error {
 
 // writable says why nothing can be written.
 func (k *keeper) writable() error {
-	key := []byte("CurrentTerm") // raft's
-	term, err := k.GetUint64(key)
+	term, err := k.GetUint64(keyTerm)
 	if err != nil {
 		return nil // there is none yet
 	}
-	return k.StableStore.SetUint64(key, term)
+	return k.StableStore.SetUint64(keyTerm, term)
 }
 
 // note tells once when the disk begins to refuse, and when it ceases to.
