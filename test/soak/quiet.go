@@ -159,6 +159,9 @@ func (s *soak) removeContainers(ctx context.Context, prefix string) {
 func (s *soak) clear(ctx context.Context) {
 	s.removeContainers(ctx, "")
 	names, err := s.imageNames(ctx)
+	if err != nil {
+		s.violated("the images are not listed in the end: %v", err)
+	}
 	for _, name := range names {
 		limited, cancel := context.WithTimeout(ctx, onePatience)
 		if err := s.judge.Agent(3).Ask(limited, http.MethodDelete, "/images/"+name+"?force=1", nil, nil); err != nil {
@@ -167,8 +170,8 @@ func (s *soak) clear(ctx context.Context) {
 		cancel()
 	}
 	for end := time.Now().Add(grace); ctx.Err() == nil; pause(ctx, time.Second) {
-		var left []string
-		if left, err = s.leftovers(ctx); err == nil && len(left) == 0 {
+		left, err := s.leftovers(ctx)
+		if err == nil && len(left) == 0 {
 			s.note("nothing is left of what was made")
 			return
 		}

@@ -31,7 +31,7 @@ func (s *soak) text(long time.Duration) string {
 	var b strings.Builder
 	verdict := "nothing was wrong"
 	if n := len(s.violations); n > 0 {
-		verdict = fmt.Sprintf("%d violations", n)
+		verdict = fmt.Sprintf("violations: %d", n)
 	}
 	fmt.Fprintf(&b, "# Soak of %v: %s\n\nBegun %s, seed %d, three hosts with an engine each, %d clients.\n\n",
 		long, verdict, s.began.UTC().Format(time.DateTime), s.seed, clients)
