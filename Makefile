@@ -4,6 +4,8 @@
 # make test-docker   Docker's clients of several kinds and ages against a plain engine and a cluster;
 #              builds them first, for minutes
 # make test-release  a cluster of the release before this one, upgraded host by host; builds both
+# make test-faults   what breaks under real engines: hosts, cables, disks, logs; ten minutes
+# make soak    a cluster under load and random faults for TIME (30m); is it whole, does it grow?
 # make fuzz    every fuzz target for FUZZTIME (60s); what it finds stays in testdata/fuzz
 # make check   formatting, vet, staticcheck, the house rules
 SHELL := bash
@@ -21,7 +23,7 @@ FUZZTIME ?= 60s
 ENGINES ?= $(CURDIR)/bin/engines
 CLIENTS ?= $(CURDIR)/bin/clients
 
-.PHONY: build tools check test test-docker test-engines bench demo demo-down install man clean
+.PHONY: build tools check test test-docker test-engines test-faults soak bench demo demo-down install man clean
 
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION) -X github.com/docker/cli/cli/version.Version=$(VERSION)' -o bin/ddocker .
@@ -37,6 +39,7 @@ check: tools
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags engines ./test/engines
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags clients ./test/docker
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags release ./test/release
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -tags faults ./test/faults
 	go test -count=1 -run '^TestHouse' .
 
 # The tests of the engine room get an engine of a lab of their own; the others raise theirs.
@@ -57,12 +60,20 @@ test-docker: tools
 test-release: tools
 	go test -tags release -count=1 -v -timeout 15m ./test/release
 
+test-faults: tools
+	go test -tags faults -count=1 -v -timeout 40m ./test/faults
+
 # One target after another: each takes all cores. The corpora that are found on the way are
 # kept in Go's build cache, so that the next run goes on with them.
 fuzz:
 	@grep -rn --include='*_test.go' -o '^func Fuzz[A-Za-z0-9]*' . | sort | while IFS=: read -r file _ name; do \
 	  name=$${name#func }; echo "$$(dirname "$$file") $$name"; \
 	  go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; done
+
+# Mixed load and random faults for a given time; the report is bin/soak/report.md.
+TIME ?= 30m
+soak: tools
+	go run ./test/soak -time $(TIME)
 
 bench: tools
 	go run ./test/bench

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -90,10 +91,13 @@ func runAgent(ctx context.Context, cfg agentConfig) error {
 		return err
 	}
 	a, err := raise(ctx, cfg)
-	if err != nil {
-		return err
+	if err == nil {
+		err = a.run(ctx)
 	}
-	return a.run(ctx)
+	if errors.Is(err, syscall.ENOSPC) {
+		err = fmt.Errorf("%w: make room on the disk of %s and start the agent again, the containers run on", err, cfg.DataDir)
+	}
+	return err
 }
 
 // raise builds the agent, of a machine that was removed meanwhile as of a new one if it is

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -31,6 +32,7 @@ const (
 type hosts struct {
 	api    *API
 	silent chan string // hosts to probe until they answer
+	asking atomic.Bool // all of them, by askAll
 
 	mu     sync.Mutex           // guards what follows
 	missed map[string]bool      // did not answer in time
@@ -115,8 +117,13 @@ func (h *hosts) there(ctx context.Context, id string) error {
 	return err
 }
 
-// askAll finds out which nodes do not answer now, of those that are thought to.
+// askAll finds out which nodes do not answer now, of those that are thought to, unless that
+// is being found out already.
 func (h *hosts) askAll(ctx context.Context) {
+	if !h.asking.CompareAndSwap(false, true) {
+		return
+	}
+	defer h.asking.Store(false)
 	var asking sync.WaitGroup
 	for _, one := range h.all() {
 		if one.id != h.api.cfg.Self && h.answers(one.id) {

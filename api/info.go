@@ -6,6 +6,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
+	"runtime"
 
 	"ddocker/consensus/ledger"
 )
@@ -56,7 +58,8 @@ func (a *API) version(w http.ResponseWriter, c *call) {
 	reply(w, http.StatusOK, v)
 }
 
-// info is this node's engine's, with the sums of all engines.
+// info is this node's engine's, with the sums of all engines, and with what the daemon that
+// is asked, which is this agent, takes of its machine.
 func (a *API) info(w http.ResponseWriter, c *call) {
 	sums := map[string]int64{"Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "NCPU": 0, "MemTotal": 0}
 	var mine row
@@ -94,7 +97,18 @@ func (a *API) info(w http.ResponseWriter, c *call) {
 	var own []string
 	json.Unmarshal(mine["Warnings"], &own)
 	mine["Warnings"], mine["SystemStatus"] = raw(append(own, warnings...)), raw(status)
+	mine["NGoroutines"], mine["NFd"] = raw(runtime.NumGoroutine()), raw(openFiles())
 	reply(w, http.StatusOK, mine)
+}
+
+// openFiles is how many files and connections this process has open; -1: that is not known,
+// which is what an engine says.
+func openFiles() int {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return -1
+	}
+	return len(open)
 }
 
 // imageCount counts the images of all hosts, each once.

@@ -12,11 +12,15 @@ func TestInfoSumsUpAndWarns(t *testing.T) {
 		got := read[struct {
 			Name             string
 			NCPU, Containers int
+			NGoroutines, NFd int
 			SystemStatus     [][2]string
 			Warnings         []string
 		}](w, w.hosts[0].want(http.StatusOK, "", get, "/info", ""))
 		if got.Name != "n1" || got.NCPU != 8 || got.Containers != 1 || got.SystemStatus[2] != [2]string{"n3", "unreachable"} {
 			t.Errorf("got %+v", got)
+		}
+		if got.NGoroutines < 1 || got.NFd < 1 {
+			t.Errorf("the agent has %d goroutines and %d descriptors", got.NGoroutines, got.NFd)
 		}
 		wantList(t, "warnings", got.Warnings, "WARNING: host n3 is unreachable")
 		w.hosts[0].want(http.StatusOK, `"Name":"ddocker"`, get, "/version", "")

@@ -35,24 +35,24 @@ func isDamage(err error) bool {
 // openBolt opens the log and reads all of it. Bolt panics, or reads beyond the
 // end of its mapping, where the file is damaged: both come back as errDamage. Entries up
 // to covered are in a snapshot.
-func openBolt(path string, covered uint64) (store *raftboltdb.BoltStore, err error) {
+func openBolt(path string, covered uint64) (store summed, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			store, err = nil, fmt.Errorf("%w: %v", errDamage, p)
+			store, err = summed{}, fmt.Errorf("%w: %v", errDamage, p)
 		}
 	}()
 	if err := rewrite(path); err != nil {
-		return nil, err
+		return summed{}, err
 	}
-	store, err = raftboltdb.New(raftboltdb.Options{
+	store.BoltStore, err = raftboltdb.New(raftboltdb.Options{
 		Path: path, BoltOptions: boltOptions(), MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
-		return nil, err
+		return summed{}, err
 	}
 	if err := readAll(store, covered); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return summed{}, errors.Join(err, store.Close())
 	}
 	return store, nil
 }
@@ -81,7 +81,7 @@ func rewrite(path string) error {
 	}
 	fresh := path + ".new"
 	if err := errors.Join(os.RemoveAll(fresh), copyTo(fresh, old)); err != nil {
-		return err
+		return errors.Join(err, os.RemoveAll(fresh)) // the disk may be full
 	}
 	return replace(path, fresh)
 }
@@ -89,7 +89,7 @@ func rewrite(path string) error {
 // walk reads every key on every way to it. Keys that do not ascend would send
 // a reader in circles.
 func walk(tx *bbolt.Tx) error {
-	return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
+	return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
 		var last []byte
 		return bucket.ForEach(func(key, value []byte) error {
 			if bytes.Compare(last, key) >= 0 || bucket.Get(key) == nil {
@@ -99,7 +99,7 @@ func walk(tx *bbolt.Tx) error {
 				return fmt.Errorf("%w: key %x has %d bytes", errDamage, key, len(value))
 			}
 			last = key
-			return nil
+			return known(name, key)
 		})
 	})
 }
@@ -134,7 +134,7 @@ func boltOptions() *bbolt.Options {
 
 // readAll reads every entry of a log, at most some ten thousand. Where raft restored a
 // snapshot the log has a gap, which ends where the newest snapshot does, at covered.
-func readAll(store raft.LogStore, covered uint64) error {
+func readAll(store summed, covered uint64) error {
 	first, err := store.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errDamage, err)
@@ -157,5 +157,5 @@ func readAll(store raft.LogStore, covered uint64) error {
 			return fmt.Errorf("%w: entry %d calls itself %d", errDamage, index, entry.Index)
 		}
 	}
-	return nil
+	return readVotes(store, last)
 }

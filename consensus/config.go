@@ -29,6 +29,7 @@ const (
 	snapshotEntries = 256     // since the last snapshot: after kill -9 and without a quorum, what is older is still known
 	maxBody         = 4 << 20 // bytes of a forwarded call
 	maxCommand      = 1 << 20 // bytes of an encoded command
+	maxAsking       = 64      // callers of this node who ask the leader at once
 )
 
 // Config is what a Consensus takes from outside: its identity, its disk and

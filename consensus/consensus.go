@@ -21,6 +21,7 @@ type Consensus struct {
 	log     *slog.Logger
 	raftLog hclog.Logger
 	stores  *Stores
+	keeper  *keeper
 	fsm     *fsm
 	streams *streams
 
@@ -30,8 +31,9 @@ type Consensus struct {
 	ready   atomic.Uint64             // the last term in which this node led and had applied all before it
 	commits progress
 	round   round
-	nudge   *nudge // set before raft
-	speaks  int    // the newest version of entries that this node reads
+	asking  chan struct{} // held by who asks the leader
+	nudge   *nudge        // set before raft
+	speaks  int           // the newest version of entries that this node reads
 	told    told
 	parcel  parcel
 	kept    kept
@@ -47,8 +49,10 @@ func Open(cfg Config) (*Consensus, error) {
 		fsm:     newFSM(cfg.Stores, cfg.Crash),
 		streams: newStreams(cfg),
 		stores:  cfg.Stores,
+		keeper:  newKeeper(cfg.Stores, cfg.Logger),
 		stopped: make(chan struct{}),
 		speaks:  ledger.Version,
+		asking:  make(chan struct{}, maxAsking),
 	}
 	c.recall()
 	c.fsm.learnConf(c.stores.lastConf())

@@ -13,7 +13,7 @@ import (
 
 // Raft carries the log to its servers only. Every other node is fed: it asks one of the
 // servers for the commands that it does not have, and that one answers when there are
-// some. A server that hears no leader is fed as well.
+// some. A server that hears no leader, or whose disk is full, is fed as well.
 
 const (
 	feedHold      = 2 * time.Second        // a question waits so long for something to tell
@@ -51,14 +51,15 @@ type piece struct {
 	Data   []byte `json:"data"`
 }
 
-// stray says whether raft brings this node nothing.
+// stray says whether raft brings this node nothing: no leader is heard, or what comes
+// cannot be written.
 func (c *Consensus) stray() bool {
 	r := c.raft.Load()
 	if r == nil {
 		return false
 	}
 	_, leader := r.LeaderWithID()
-	return leader == ""
+	return leader == "" || c.keeper.refuses.Load()
 }
 
 // stayFed has this node fed as long as it is astray.
@@ -69,7 +70,7 @@ func (c *Consensus) stayFed(ctx context.Context) {
 		elected := c.elected.next()
 		o := c.byRaft()
 		switch {
-		case o.Leader != "":
+		case o.Leader != "" && !c.keeper.refuses.Load():
 			since = time.Time{}
 			wait(ctx, elected, time.Second)
 			continue

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"syscall"
@@ -10,9 +11,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// fillingLog is a log on a disk that may be full.
+// fillingLog is a log on a disk that may be full, with the votes.
 type fillingLog struct {
 	raft.LogStore
+	raft.StableStore
 	full atomic.Bool
 }
 
@@ -21,6 +23,13 @@ func (l *fillingLog) StoreLogs(entries []*raft.Log) error {
 		return fmt.Errorf("write raft.db: %w", syscall.ENOSPC)
 	}
 	return l.LogStore.StoreLogs(entries)
+}
+
+func (l *fillingLog) SetUint64(key []byte, value uint64) error {
+	if l.full.Load() {
+		return fmt.Errorf("write raft.db: %w", syscall.ENOSPC)
+	}
+	return l.StableStore.SetUint64(key, value)
 }
 
 func (l *fillingLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
@@ -32,8 +41,9 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 				var disks []*fillingLog
 				for _, nd := range c.nodes { // each is started anew, on such a disk
 					nd.halt()
-					disk := &fillingLog{LogStore: nd.stores.log}
-					disks, nd.stores.log = append(disks, disk), disk
+					disk := &fillingLog{LogStore: nd.stores.log, StableStore: nd.stores.stable}
+					disks = append(disks, disk)
+					nd.stores.log, nd.stores.stable = disk, disk
 					nd.start()
 					c.eventually("it is back", c.complete)
 				}
@@ -68,7 +78,17 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 				if sick.host == nil || len(sick.ended) > 0 {
 					t.Error("it has ended")
 				}
+				c.within(10*time.Second, "it is fed meanwhile", func() bool { return sick.value() == last })
+				// Raft would panic: it cannot keep the term of the next leader.
+				c.leader().handOver(c.leader().raft.Load())
+				c.eventually("there is another leader", func() bool { return c.leader() != nil && c.leader() != sick })
+				last++
+				c.leader().propose(write(last))
+				c.within(10*time.Second, "it is fed by the next leader", func() bool { return sick.value() == last })
 				time.Sleep(time.Minute)
+				if len(sick.ended) > 0 {
+					t.Error("it has ended")
+				}
 				disk.full.Store(false)
 				c.eventually("it follows again", func() bool { return sick.value() == last })
 				c.eventually("all are in their places", c.complete)
@@ -76,4 +96,26 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestANodeOnAFullDiskEnds(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *cluster) {
+		sick := c.others(c.leader())[0]
+		disk := &fillingLog{LogStore: sick.stores.log, StableStore: sick.stores.stable}
+		sick.halt()
+		sick.stores.log, sick.stores.stable = disk, disk
+		sick.start()
+		c.eventually("it is back", c.complete)
+		disk.full.Store(true)
+		c.leader().handOver(c.leader().raft.Load())
+		time.Sleep(time.Minute)
+		sick.halt() // which fails the test with any error
+
+		sick.open()
+		sick.run()
+		if err := <-sick.ended; !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("it starts on a full disk: %v", err)
+		}
+		sick.off()
+	})
 }

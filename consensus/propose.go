@@ -43,6 +43,10 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 	hint := ""
 	var last error
 	maybe := false
+	if err := c.queue(ctx, until); err != nil {
+		return answer{}, err
+	}
+	defer func() { <-c.asking }()
 	for {
 		elected := c.elected.next()
 		if id := c.whoLeads(hint); id != "" {
@@ -66,6 +70,23 @@ func (c *Consensus) atLeader(ctx context.Context, req request) (answer, error) {
 			}
 			return answer{}, err
 		}
+	}
+}
+
+// queue waits for its turn to ask the leader. A thousand at once would cost it, with a
+// connection each, the time in which it has to be heard.
+func (c *Consensus) queue(ctx context.Context, until time.Time) error {
+	t := time.NewTimer(time.Until(until))
+	defer t.Stop()
+	select {
+	case c.asking <- struct{}{}:
+		return nil
+	case <-t.C:
+		return c.noLeader(fmt.Errorf("%d others ask it at once", cap(c.asking)), false)
+	case <-c.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -148,13 +148,12 @@ func Recover(stores *Stores, rem *Remains, id, address string) error {
 // raiseTerm makes sure that the node goes on in no earlier term than the last entry's: a
 // node that was fed has never been in any.
 func raiseTerm(stable raft.StableStore, term uint64) error {
-	key := []byte("CurrentTerm") // raft's name
-	now, err := stable.GetUint64(key)
+	now, err := stable.GetUint64(keyTerm)
 	if err != nil && err.Error() != "not found" {
 		return fmt.Errorf("recover: %w", err)
 	}
 	if now >= term {
 		return nil
 	}
-	return stable.SetUint64(key, term)
+	return stable.SetUint64(keyTerm, term)
 }

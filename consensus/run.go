@@ -25,7 +25,10 @@ func (c *Consensus) Run(ctx context.Context) error {
 		Timeout:                 rpcTimeout,
 		MsgpackUseNewTimeFormat: true,
 	})
-	r, err := raft.NewRaft(c.raftConfig(), c.fsm, c.stores.log, c.stores.stable, c.stores.snapshots, transport)
+	r, err := (*raft.Raft)(nil), c.keeper.writable()
+	if err == nil {
+		r, err = raft.NewRaft(c.raftConfig(), c.fsm, c.keeper, c.keeper, c.stores.snapshots, transport)
+	}
 	if err != nil {
 		c.streams.hangUp()
 		return errors.Join(fmt.Errorf("start raft: %w", err), c.fsm.halted(), transport.Close(), c.stores.close())
@@ -122,6 +125,7 @@ func (c *Consensus) keep(r *raft.Raft) {
 func (c *Consensus) stop(r *raft.Raft) error {
 	shutdown := r.Shutdown()
 	c.streams.hangUp() // raft's calls in flight fail now, not at their deadline
+	close(c.keeper.ended)
 	if err := await(context.Background(), stopTimeout, func() raft.Future { return shutdown }); err != nil {
 		return fmt.Errorf("stop raft: %w", err)
 	}

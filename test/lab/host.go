@@ -127,3 +127,25 @@ func (h *Host) HangEngine(t testing.TB) { t.Helper(); h.lab.must(t, "engine", h.
 
 // WakeEngine undoes HangEngine.
 func (h *Host) WakeEngine(t testing.TB) { t.Helper(); h.lab.must(t, "engine", h.number, "CONT") }
+
+// RestartEngine ends the host's engine with a signal, TERM or KILL, and starts it anew.
+func (h *Host) RestartEngine(t testing.TB, signal string) {
+	t.Helper()
+	h.lab.must(t, "restart", h.number, signal)
+}
+
+// KeepContainers has the host's containers outlive its engine from now on.
+func (h *Host) KeepContainers(t testing.TB) { t.Helper(); h.lab.must(t, "live", h.number) }
+
+// SmallDisk puts the data of the host's agent on a disk of this size, such as "8m", before
+// the agent starts the first time.
+func (h *Host) SmallDisk(t testing.TB, size string) {
+	t.Helper()
+	h.lab.must(t, "small", h.number, size)
+}
+
+// FillDisk fills that disk to the last byte.
+func (h *Host) FillDisk(t testing.TB) { t.Helper(); h.lab.must(t, "fill", h.number) }
+
+// EmptyDisk undoes FillDisk.
+func (h *Host) EmptyDisk(t testing.TB) { t.Helper(); h.lab.must(t, "empty", h.number) }

@@ -107,7 +107,7 @@ func (l *Lab) Down() error {
 
 // Clean brings all hosts back to where Raise left them: no agent, no container, no
 // image but busybox:latest, every cable plugged in, the first addresses.
-func (l *Lab) Clean() error { return l.run("clean") }
+func (l *Lab) Clean() error { return l.Do("clean") }
 
 // Cluster makes one cluster of all hosts: host 1 founds it, the others join.
 func (l *Lab) Cluster(t testing.TB) {
@@ -133,14 +133,25 @@ func (l *Lab) Split(t testing.TB, a, b *Host) { t.Helper(); l.must(t, "split", a
 // Join undoes Split.
 func (l *Lab) Join(t testing.TB, a, b *Host) { t.Helper(); l.must(t, "join", a.number, b.number) }
 
+// Deafen drops what comes to a host from another, and nothing the other way; Hear lets it
+// pass again.
+func (l *Lab) Deafen(t testing.TB, who, to *Host) {
+	t.Helper()
+	l.must(t, "deafen", who.number, to.number)
+}
+
+// Hear undoes Deafen.
+func (l *Lab) Hear(t testing.TB, who, to *Host) { t.Helper(); l.must(t, "hear", who.number, to.number) }
+
 func (l *Lab) must(t testing.TB, args ...string) {
 	t.Helper()
-	if err := l.run(args...); err != nil {
+	if err := l.Do(args...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (l *Lab) run(args ...string) error {
+// Do runs lab.sh on this lab, for who breaks it outside a test: Do("cut", "2").
+func (l *Lab) Do(args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var out bytes.Buffer

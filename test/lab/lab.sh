@@ -13,8 +13,16 @@
 #   lab.sh slow I RATE     let no more than RATE (400mbit) come into host I, until mend
 #   lab.sh split I J       drop all traffic between hosts I and J, both ways
 #   lab.sh join I J        undo split
+#   lab.sh deafen I J      drop what comes to host I from J, and nothing the other way
+#   lab.sh hear I J        undo deafen
 #   lab.sh move I N        give host I the address 10.88.0.N
 #   lab.sh engine I SIG    send SIG to host I's engine (STOP hangs it, CONT wakes it)
+#   lab.sh restart I [SIG] end host I's engine with SIG (TERM), and start it anew
+#   lab.sh live I          have host I's containers outlive its engine (live-restore)
+#   lab.sh small I SIZE    put the data of host I's agent on a disk of SIZE (8m), in
+#                          memory; before the agent starts the first time
+#   lab.sh fill I          fill that disk to the last byte
+#   lab.sh empty I         undo fill
 #   lab.sh gpus I LINE…    host I has these simulated cards from now on, each LINE as
 #                          nvml/nvml.c has it: 'gpu model=TITAN Xp' 'process pid=7 gpu=0' …;
 #                          before the agent starts the first time, at will afterwards
@@ -159,7 +167,7 @@ start_engine() {
     [ -x "${other%:*}/dockerd" ] || die "${other%:*}/dockerd is missing: test/engines/build.sh ${other%:*}"
     config='{"features": {"containerd-snapshotter": '$snapshots'}, "userland-proxy": false, "seccomp-profile": "unconfined"}'
   done
-  echo "$config" >"$dir/daemon.json"
+  [ -e "$dir/daemon.json" ] || echo "$config" >"$dir/daemon.json"
   small_disk "$1"
   daemon "$1" dockerd env -u TMPDIR PATH="$dir/bin:$path" dockerd --config-file "$dir/daemon.json" --host "$(engine "$1")" \
     --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/exec/dockerd.pid" \
@@ -225,7 +233,7 @@ agents() {
   local i token jobs=()
   agent 1
   for i in $(hosts | tail -n +2); do
-    if [ -d "$lab/h$i/state" ]; then
+    if in_box "h$i" test -e "$lab/h$i/state/tls"; then
       agent "$i" &
     else
       token=${token:-$(enter 1 "$bin" token)}
@@ -265,15 +273,38 @@ bundle=\$(sed 's/.*"bundle":"\([^"]*\)".*/\1/')
 echo "\${bundle##*/} \$(grep -o 'NVIDIA_VISIBLE_DEVICES=[^"]*' "\$bundle/config.json" | sort -u)" >>$lab/h$1/hook.log
 HOOK
   chmod +x "$hook"
-  signal "$1" dockerd TERM && await "the end of h$1's engine" gone "$1" dockerd
+  restart "$1"
+}
+
+# restart starts an engine anew. Its containerd dies with it, a moment later.
+restart() {
+  signal "$1" dockerd CONT || true
+  signal "$1" dockerd "${2:-TERM}" && await "the end of h$1's engine" gone "$1" dockerd
+  await "the end of h$1's containerd" no_containerd "$1"
+  rm -f "$lab/h$1/exec/dockerd.pid"
   start_engine "$1"
   await "the engine of h$1" docker -H "$(engine "$1")" version
 }
+no_containerd() { ! in_box "h$1" sh -c "kill -0 \$(cat $lab/h$1/exec/containerd/containerd.pid)" 2>/dev/null; }
 
-between() { # between I J -I|-D: the rule that drops what comes from the other
-  in_net "h$1" iptables "$3" INPUT -s "$(address "$2")" -j DROP
-  in_net "h$2" iptables "$3" INPUT -s "$(address "$1")" -j DROP
+live() {
+  sed -i 's/^{"live-restore": true, /{/; s/^{/{"live-restore": true, /; s/, }$/}/' "$lab/h$1/daemon.json"
+  signal "$1" dockerd HUP
+  await "live-restore on h$1" lives_on "$1"
 }
+lives_on() { [ "$(docker -H "$(engine "$1")" info -f '{{.LiveRestoreEnabled}}')" = true ]; }
+
+small() {
+  mkdir -p "$lab/h$1/state"
+  in_box "h$1" mount -nt tmpfs -o "size=$2,mode=700" tmpfs "$lab/h$1/state"
+}
+fill() { # by pieces, each smaller than the one before: a tmpfs gives whole pages
+  in_box "h$1" sh -c "for bs in 65536 4096 512 1; do dd if=/dev/zero bs=\$bs 2>/dev/null; done >$lab/h$1/state/ballast; true"
+}
+
+# deafen I J -I|-D: the rule that drops what comes to I from J
+deafen() { in_net "h$1" iptables "$3" INPUT -s "$(address "$2")" -j DROP; }
+between() { deafen "$1" "$2" "$3"; deafen "$2" "$1" "$3"; }
 
 bare() { # host I as it was after up and image
   local d; d="docker -H $(engine "$1")"
@@ -378,6 +409,13 @@ case "${1:-}" in
   kill) signal "$2" "$3" KILL ;;
   split) between "$2" "$3" -I ;;
   join) between "$2" "$3" -D ;;
+  deafen) deafen "$2" "$3" -I ;;
+  hear) deafen "$2" "$3" -D ;;
+  restart) restart "$2" "${3:-TERM}" ;;
+  live) live "$2" ;;
+  small) small "$2" "$3" ;;
+  fill) fill "$2" ;;
+  empty) in_box "h$2" rm -f "$lab/h$2/state/ballast" ;;
   engine) signal "$2" dockerd "$3" ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
