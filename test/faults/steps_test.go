@@ -18,6 +18,10 @@ import (
 	"ddocker/test/lab"
 )
 
+// settled is how long what is half made may stay: a create that an engine accepted may
+// still land meanwhile.
+const settled = 4 * time.Minute
+
 // rounds is a lab whose agents die at one step after another.
 type rounds struct {
 	*lab.Lab
@@ -301,7 +305,7 @@ func (r *rounds) free() string {
 
 // left looks for what is left where nothing should be.
 func (r *rounds) left(whole string) {
-	lab.Eventually(r.t, graceOfReservations, func() error {
+	lab.Eventually(r.t, settled, func() error {
 		var have []string
 		for _, h := range r.Hosts() {
 			have = append(have, strings.Fields(h.Docker(r.t, "ps", "-a", "--format", "{{.Names}}"))...)
@@ -325,7 +329,7 @@ func (r *rounds) left(whole string) {
 	for _, name := range strings.Fields(listed) {
 		r.Host(2).DDocker(r.t, "rm", "-f", name)
 	}
-	lab.Eventually(r.t, graceOfReservations, func() error {
+	lab.Eventually(r.t, settled, func() error {
 		if now := r.free(); now != whole {
 			return fmt.Errorf("free at first:\n%sfree in the end:\n%s", whole, now)
 		}
