@@ -126,7 +126,7 @@ func (w *world) alike() {
 // as long as it may take that what a crash left half done is taken back.
 func (w *world) settles() {
 	w.t.Helper()
-	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && len(w.astray(w.up()[0].placements())) > 0; {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && len(w.astray(w.up()[0].placements(), nil)) > 0; {
 		time.Sleep(5 * time.Second)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,11 +74,6 @@ type simHost struct {
 func (s *simulation) more() *simHost {
 	m := &simHost{host: s.add(), disk: &consensus.Disk{}}
 	m.stores = consensus.NewStoresOn(m.disk)
-	m.disk.Fatal = func() {
-		s.note(-1, "%s cannot store its vote", m.name)
-		m.kill()
-		runtime.Goexit()
-	}
 	return m
 }
 
@@ -253,7 +247,7 @@ func (s *simulation) write() string {
 
 // Clusters under random schedules of clients and faults keep the invariants.
 func TestSimulation(t *testing.T) {
-	first, count := 1, short(6, 2)
+	first, count := 1, 6
 	if said := os.Getenv(envSim); said != "" {
 		a, b, _ := strings.Cut(said, ",")
 		var err, fault error

@@ -12,10 +12,6 @@ import (
 // Disk is what stores in memory lie on. It can be full, and the clock of the machine
 // that writes on it can be wrong. Its methods may be called from any goroutine.
 type Disk struct {
-	// Fatal is called where raft would end the process because its term or vote cannot
-	// be stored; it must not return. Nil: raft panics.
-	Fatal func()
-
 	full atomic.Bool
 	off  atomic.Int64
 }
@@ -75,21 +71,16 @@ type diskStable struct {
 
 // Set keeps a vote.
 func (s diskStable) Set(key, val []byte) error {
-	return s.write(func() error { return s.StableStore.Set(key, val) })
+	if err := s.disk.room(logFile); err != nil {
+		return err
+	}
+	return s.StableStore.Set(key, val)
 }
 
 // SetUint64 keeps a term.
 func (s diskStable) SetUint64(key []byte, val uint64) error {
-	return s.write(func() error { return s.StableStore.SetUint64(key, val) })
-}
-
-func (s diskStable) write(do func() error) error {
-	err := s.disk.room(logFile)
-	if err == nil {
-		return do()
+	if err := s.disk.room(logFile); err != nil {
+		return err
 	}
-	if s.disk.Fatal != nil {
-		s.disk.Fatal()
-	}
-	return err
+	return s.StableStore.SetUint64(key, val)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func TestAnOlderSnapshotTakesNothingBack(t *testing.T) {
-	f := newFSM(NewStores())
+	f := newFSM(NewStores(), nil)
 	var old bytes.Buffer
 	for i, name := range []string{"a", "b"} {
 		data, err := ledger.Encode(ledger.Command{Register: &ledger.Register{Node: name, Name: name}})
