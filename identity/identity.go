@@ -36,13 +36,14 @@ type Identity struct {
 
 // standing is what an identity shows and whom it believes at one moment.
 type standing struct {
-	leaf  *x509.Certificate
-	roots []*x509.Certificate // trusted
-	links []*x509.Certificate // shown to those who trust older authorities
-	pool  *x509.CertPool      // of the roots
-	trust Trust               // roots and links as text
-	shown *tls.Certificate
-	fresh bool // the first of the roots signed the leaf
+	leaf     *x509.Certificate
+	roots    []*x509.Certificate // trusted
+	links    []*x509.Certificate // shown to those who trust older authorities
+	pool     *x509.CertPool      // of the roots
+	trust    Trust               // roots and links as text
+	shown    *tls.Certificate
+	fresh    bool // the first of the roots signed the leaf
+	believed beliefs
 }
 
 // stand fits the parts together. Whoever is shown a chain may know but one of the

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -180,13 +182,54 @@ func (i *Identity) peer(host string, certs []*x509.Certificate) (nodeID string, 
 	if nodeID, err = nodeOf(certs[0], i.cluster); err != nil {
 		return "", err
 	}
-	if err := verify(host, certs, i.standing.Load().pool, time.Now()); err != nil {
+	if err := i.standing.Load().verify(host, certs, time.Now()); err != nil {
 		return "", err
 	}
 	if why := i.refuse.Load(); why != nil && *why != nil {
 		return nodeID, (*why)(nodeID, hashKey(certs[0]))
 	}
 	return nodeID, nil
+}
+
+// beliefs are the chains that were verified of late, by digest, and until when they need
+// not be verified again: every connection shows one several times.
+type beliefs struct {
+	mu    sync.Mutex // guards until
+	until map[[sha256.Size]byte]time.Time
+}
+
+const (
+	beliefLife = time.Minute
+	maxBeliefs = 4096
+)
+
+// verify is [verify] with the roots that are believed in. The dates of the leaf are looked
+// at each time.
+func (s *standing) verify(host string, certs []*x509.Certificate, now time.Time) error {
+	if err := checkDates(host, certs[0], now); err != nil {
+		return err
+	}
+	var chain []byte
+	for _, c := range certs {
+		chain = append(chain, c.Raw...) // which say their lengths themselves
+	}
+	key, b := sha256.Sum256(chain), &s.believed
+	b.mu.Lock()
+	until := b.until[key]
+	b.mu.Unlock()
+	if now.Before(until) {
+		return nil
+	}
+	if err := verify(host, certs, s.pool, now); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.until == nil || len(b.until) >= maxBeliefs {
+		b.until = map[[sha256.Size]byte]time.Time{}
+	}
+	b.until[key] = now.Add(beliefLife)
+	return nil
 }
 
 // verify checks that the first of these certificates is a node's and leads to one of
