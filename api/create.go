@@ -251,14 +251,16 @@ func (o *overlays) of(lines []string) (*options.Overlay, error) {
 	return overlay, err
 }
 
-// unreached gives up a placement whose holder was asked for nothing.
+// unreached gives up a placement whose holder was asked for nothing. While it is held no
+// other can be looked for: the name is taken by it.
 func (a *API) unreached(ctx context.Context, p *ledger.Placement, err error) error {
 	a.cfg.Crash.At(crash.CreateUnreached)
-	if err := a.cfg.Node.Abandon(ctx, p.ID); err != nil {
-		a.log.Warn("placement is not yet released", "placement", p.ID, "err", err)
+	a.hosts.unreached(p.Node)
+	if kept := a.cfg.Node.Abandon(ctx, p.ID); kept != nil {
+		return fmt.Errorf("create %s: host %s cannot be reached (%w), and what is reserved there is not released yet (%w): try again in a moment",
+			p.Name, a.hosts.name(p.Node), err, kept)
 	}
 	a.cfg.Crash.At(crash.CreateUnreserved)
-	a.hosts.unreached(p.Node)
 	return fmt.Errorf("create %s: host %s %w: %w", p.Name, a.hosts.name(p.Node), errUnreached, err)
 }
 
