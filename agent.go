@@ -76,6 +76,7 @@ type agent struct {
 	pieces    pieces
 	seeds     []string
 	leaving   chan struct{} // held by whoever has this node leave
+	staying   chan struct{} // 1 buffered: a leave is to be undone
 	parted    chan *parting // 1 buffered: why this node is none any more
 	secrets   *secrets
 	boot      string    // of this life
@@ -175,7 +176,7 @@ func newAgent(ctx context.Context, cfg agentConfig) (*agent, error) {
 	}
 	a := &agent{
 		cfg: cfg, id: id, peers: loadPeers(cfg.DataDir), boot: identity.NewID(),
-		leaving: make(chan struct{}, 1), parted: make(chan *parting, 1),
+		leaving: make(chan struct{}, 1), staying: make(chan struct{}, 1), parted: make(chan *parting, 1),
 	}
 	if err := a.build(ctx); err != nil {
 		return nil, errors.Join(err, cfg.stores.Close())
@@ -403,6 +404,7 @@ func (a *agent) run(ctx context.Context) error {
 	all.Go(func() error { a.keepCertificate(ctx); return nil })
 	all.Go(func() error { a.heed(ctx); return nil })
 	all.Go(func() error { a.lead(ctx); return nil })
+	all.Go(func() error { a.stay(ctx); return nil })
 	all.Go(func() error { a.evict(ctx); return nil })
 	all.Go(func() error { return a.belong(ctx) })
 	all.Go(func() error { a.rememberPeers(ctx); return nil })

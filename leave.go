@@ -22,11 +22,16 @@ import (
 // more: a parting, in JSON. Until it is told to join again, no agent starts there.
 const fileParted = "parted"
 
+// fileLeaving stands there while a node leaves: before, in JSON.
+const fileLeaving = "leaving"
+
 // Bounds of a leave.
 const (
 	leaveTimeout = 20 * time.Second
 	// voteEvery is how often a leaving voter looks whether others vote in its place.
 	voteEvery = 20 * time.Millisecond
+	// stayEvery is how often it is tried to undo a leave that failed.
+	stayEvery = 2 * time.Second
 )
 
 // parting is why this machine is no part of the cluster any more. As an error it ends the
@@ -85,8 +90,13 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 	if refusal != nil {
 		return refusal
 	}
+	if err := a.noteLeaving(was); err != nil {
+		return err
+	}
 	if err := a.stepBack(ctx, command); err != nil {
-		a.stay(context.WithoutCancel(ctx), was)
+		if a.undoLeave(context.WithoutCancel(ctx)) != nil {
+			a.stays()
+		}
 		return err
 	}
 	a.cfg.Logger.Info("this host leaves the cluster; its containers run on", "by", by)
@@ -120,12 +130,91 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 	return err
 }
 
-// stay undoes what stepBack did.
-func (a *agent) stay(ctx context.Context, was ledger.Node) {
-	err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
-	if err = errors.Join(err, a.wishVote(ctx, was.Vote)); err != nil {
-		a.cfg.Logger.Warn("this host stays, drained or without a vote: see \"ddocker node activate\" and \"ddocker raft promote\"", "err", err)
+// before is what a node was before it began to leave. It lies in the data directory until
+// the node has left, or is again what it was.
+type before struct {
+	Drained string          `json:"drained,omitempty"` // by whom
+	Vote    ledger.Suffrage `json:"vote,omitempty"`
+}
+
+// noteLeaving notes what is to be undone if this node does not leave after all, unless
+// there is such a note of an earlier time.
+func (a *agent) noteLeaving(was ledger.Node) error {
+	if exists(a.cfg.DataDir, fileLeaving) {
+		return nil
 	}
+	text, err := json.Marshal(before{was.Drained, was.Vote})
+	if err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(a.cfg.DataDir, fileLeaving), text)
+}
+
+// stays has undone what a leave that failed has done, as soon as that can be.
+func (a *agent) stays() {
+	select {
+	case a.staying <- struct{}{}:
+	default: // it is being done
+	}
+}
+
+// stay undoes leaves that failed, and one that a crash has ended.
+func (a *agent) stay(ctx context.Context) {
+	if exists(a.cfg.DataDir, fileLeaving) {
+		a.stays()
+	}
+	for {
+		select {
+		case <-a.staying:
+		case <-ctx.Done():
+			return
+		}
+		for told := false; ; told = true {
+			err := a.undoAlone(ctx)
+			if err == nil {
+				break
+			}
+			if !told {
+				a.cfg.Logger.Warn("this host did not leave, and is still drained or without a vote: that is tried to be undone", "err", err)
+			}
+			if !sleep(ctx, stayEvery) {
+				return
+			}
+		}
+	}
+}
+
+// undoAlone is undoLeave, unless this node is leaving again.
+func (a *agent) undoAlone(ctx context.Context) error {
+	select {
+	case a.leaving <- struct{}{}:
+		defer func() { <-a.leaving }()
+		return a.undoLeave(ctx)
+	default:
+		return nil // which has it undone if it fails too
+	}
+}
+
+// undoLeave undoes what stepBack did. Its caller holds leaving.
+func (a *agent) undoLeave(ctx context.Context) error {
+	path := filepath.Join(a.cfg.DataDir, fileLeaving)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var was before
+	if err := json.Unmarshal(text, &was); err != nil {
+		return err
+	}
+	err = a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
+	if err = errors.Join(err, a.wishVote(ctx, was.Vote)); err != nil {
+		return err
+	}
+	a.cfg.Logger.Info("this host did not leave, and is again what it was before")
+	return os.Remove(path)
 }
 
 // decree has the ledger carry out a command.
@@ -295,7 +384,7 @@ func wipe(dir string, point crash.Point) error {
 	for _, path := range next {
 		failed = errors.Join(failed, os.Remove(path))
 	}
-	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileJoined, fileFounding, filePeers, dirRaft} {
+	for _, name := range []string{dirTLS, fileKey, fileCAKey, fileSecrets, fileJoined, fileLeaving, fileFounding, filePeers, dirRaft} {
 		failed = errors.Join(failed, os.RemoveAll(filepath.Join(dir, name)))
 		point.At(crash.LeaveWiping)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -26,7 +25,7 @@ type simClient struct {
 
 // work is a container of which its maker was told, and what must be true of it.
 type work struct {
-	id, name, node, port string // port: "port 9000 of n1", or empty
+	id, name, port string // port: "port 9000 of n1", or empty
 
 	// The following is guarded by simulation.mu.
 	gone    bool   // its removal was acknowledged
@@ -135,7 +134,7 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 		return true
 	}
 	c.history.add(c.id, acquire, granted, call, name, port)
-	w := &work{id: id, name: want.name, port: port, node: want.on}
+	w := &work{id: id, name: want.name, port: port}
 	c.remember(w)
 	if err := c.startIt(w); err != nil {
 		c.note(c.id, "start %s: %v", w.name, err)
@@ -190,7 +189,6 @@ func (c *simClient) startIt(w *work) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.node = cmp.Or(w.node, in.Config.Labels["ddocker.node"])
 	w.running = in.State.StartedAt
 	return nil
 }
@@ -376,14 +374,15 @@ func (s *simulation) list(who int, by *simHost) {
 	life := by.alive()
 	s.mu.Lock()
 	net := s.weather
-	s.mu.Unlock()
 	began := time.Now()
+	starting, leaving := began.Sub(s.births[by.name]) < startWithin, s.reborn[by.name]
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	_, err := by.docker().ContainerList(ctx, container.ListOptions{All: true})
 	took := time.Since(began)
 	s.note(who, "ps by %s: %v after %v", by.name, err, took)
-	if life == nil || by.alive() != life {
+	if life == nil || by.alive() != life || starting || leaving {
 		return
 	}
 	if err != nil {

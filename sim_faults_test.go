@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"ddocker/consensus"
+	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
 )
 
@@ -193,9 +195,12 @@ func (s *simulation) behead(f *fault) {
 		s.note(-2, "create by %s after the leader's death: %.12s %v after %v", by.name, id, err, took)
 		if s.active.Load() != 1 { // something else broke meanwhile
 			if err == nil {
-				s.keep(&work{id: id, name: name, node: by.name})
+				s.keep(&work{id: id, name: name})
 			}
 			return
+		}
+		if err != nil && strings.Contains(err.Error(), "no host can take") {
+			return // it is full
 		}
 		s.mu.Lock()
 		s.outcome.CreateAfter = append(s.outcome.CreateAfter, took.Seconds())
@@ -204,7 +209,7 @@ func (s *simulation) behead(f *fault) {
 			s.wrong("a create by %s after the leader's death: %v", by.name, err)
 			return
 		}
-		s.keep(&work{id: id, name: name, node: by.name})
+		s.keep(&work{id: id, name: name})
 	})
 }
 
@@ -227,22 +232,47 @@ func (s *simulation) insist(h *simHost, method, path string) bool {
 	return false
 }
 
-// out notes that what the machine holds may be gone from now on.
+// out notes that what the machine holds may be gone from now on, and what nobody knows
+// the place of.
 func (s *simulation) out(h *simHost) {
-	call := s.history.now()
+	call, elsewhere := s.history.now(), s.elsewhere(h)
 	s.mu.Lock()
 	s.reborn[h.name] = true
 	var gone []*work
 	for _, w := range s.works {
-		if (w.node == h.name || w.node == "") && !w.gone {
+		if !elsewhere[w.id] && !w.gone {
 			w.going, w.running = true, ""
 			gone = append(gone, w)
 		}
 	}
 	s.mu.Unlock()
 	for _, w := range gone {
-		s.history.add(-1, release, unheard, call, "name "+w.name, w.port)
+		for _, name := range strings.Split(w.name, " or ") {
+			s.history.add(-1, release, unheard, call, "name "+name)
+		}
+		s.history.add(-1, release, unheard, call, w.port)
 	}
+}
+
+// elsewhere returns the containers of other machines, as far as the others know.
+func (s *simulation) elsewhere(h *simHost) map[string]bool {
+	on := map[string]bool{}
+	for _, m := range s.up() {
+		a := m.inside()
+		if m == h || a == nil {
+			continue
+		}
+		a.log.View(func(l *ledger.Ledger) {
+			for _, n := range l.Nodes() {
+				for _, p := range l.Placed(n.Node) {
+					if n.Name != h.name {
+						on[p.Container] = true
+					}
+				}
+			}
+		})
+	}
+	return on
 }
 
 // loseDisk lets a machine be set up anew: its agent and all that it kept are gone, an
@@ -299,6 +329,7 @@ func (s *simulation) anew(h *simHost) {
 		for _, o := range s.up() {
 			if o != h && o.post("/ddocker/tokens", &reply) == nil {
 				s.note(-1, "%s joins by %s", h.name, o.name)
+				s.born(h)
 				h.start(joining(o.host, reply.Token))
 				return
 			}

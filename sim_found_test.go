@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/docker/docker/api/types/container"
+
+	"ddocker/consensus/ledger"
 	"ddocker/crash"
 )
 
@@ -38,5 +41,39 @@ func TestACreateIsNotRefusedTheNameThatItHoldsItself(t *testing.T) {
 		w.whole()
 		w.settles()
 		w.judge(map[string]string{"web": by.mustRun(wanted{name: "web", on: away.name})})
+	})
+}
+
+// A host that died while it left, or could not undo what it had done for that, stayed
+// drained and without a vote until somebody noticed.
+func TestALeaveThatWasCutShortIsUndone(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		for _, at := range []crash.Step{crash.LeaveDrained, crash.LeaveVoteless} {
+			leaves := w.hosts[1]
+			if leaves == w.leader() {
+				leaves = w.hosts[2]
+			}
+			died := leaves.crashAt(at, 1)
+			if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
+				t.Errorf("%s: it has left", at)
+			}
+			(<-died).start()
+			w.eventually("it takes and votes as before", func() bool {
+				there := false
+				w.leader().inside().log.View(func(l *ledger.Ledger) {
+					n := l.NodeNamed(leaves.name)
+					there = n != nil && n.Drained == "" && n.Vote == ""
+				})
+				return there
+			})
+			w.whole()
+			w.judge(map[string]string{string(at): leaves.mustRun(wanted{name: string(at), on: leaves.name})})
+			if err := w.hosts[0].docker().ContainerRemove(w.soon(), string(at), container.RemoveOptions{Force: true}); err != nil {
+				t.Error(err)
+			}
+			if exists(leaves.data, fileLeaving) {
+				t.Errorf("%s: it is still noted that it leaves", at)
+			}
+		}
 	})
 }

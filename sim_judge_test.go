@@ -19,12 +19,14 @@ const (
 	// settledWithin is how long the half-made may stay: what an engine that was slow may
 	// still bring is waited for.
 	settledWithin = 200 * time.Second
+	// startWithin is how long an agent may take until it serves clients.
+	startWithin = 5 * time.Second
 	// listWithin is how long a list may take, whoever does not answer.
 	listWithin = 1100 * time.Millisecond
 )
 
-// heal ends all faults and waits until the cluster is whole.
-func (s *simulation) heal() {
+// heal ends all faults, waits until the cluster is whole, and says whether it is.
+func (s *simulation) heal() bool {
 	s.note(-1, "all is mended")
 	s.net.Heal()
 	s.setWeather(weather{Delay: 200 * time.Microsecond, Jitter: 500 * time.Microsecond})
@@ -40,7 +42,7 @@ func (s *simulation) heal() {
 	for end := began.Add(5 * time.Minute); !s.agreed(); time.Sleep(time.Second) {
 		if time.Now().After(end) {
 			s.wrong("the machines do not agree five minutes after the last fault\n%s", s)
-			break
+			return false
 		}
 		for _, m := range s.everyone() {
 			s.wake(m)
@@ -56,6 +58,7 @@ func (s *simulation) heal() {
 	if took > agreeWithin {
 		s.wrong("they agree %v after the last fault", took)
 	}
+	return true
 }
 
 // agreed says whether all machines are up, know each other, hold the same ledger and list
@@ -203,7 +206,7 @@ func (s *simulation) judgeWorks() (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was removed, and is held", w.name, w.id))
 		case w.going || w.gone:
 		case !there && !lost[w.id]:
-			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, and is not held", w.name, w.id))
+			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, and is not held: %s", w.name, w.id, s.whereabouts(w.id)))
 		case there && !slices.Contains(strings.Split(w.name, " or "), name):
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) is called %s", w.name, w.id, name))
 		}
@@ -212,6 +215,17 @@ func (s *simulation) judgeWorks() (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+// whereabouts says which engines have a container.
+func (s *simulation) whereabouts(id string) string {
+	var has []string
+	for _, h := range s.hosts {
+		if in, err := h.engine().ContainerInspect(s.soon(), id); err == nil {
+			has = append(has, h.name+" has it "+in.State.Status)
+		}
+	}
+	return strings.Join(append(has, "no other engine has it"), ", ")
 }
 
 // judgeLife says whether a container that nobody stopped ran all the time.
