@@ -4,6 +4,8 @@
 # make test-docker   Docker's clients of several kinds and ages against a plain engine and a cluster;
 #              builds them first, for minutes
 # make test-release  a cluster of the release before this one, upgraded host by host; builds both
+# make sim     N (500) clusters under random clients and faults, in virtual time; failures leave traces
+# make mutants planted defects, each of which a test has to find
 # make test-faults   what breaks under real engines: hosts, cables, disks, logs; ten minutes
 # make soak    a cluster under load and random faults for TIME (30m); is it whole, does it grow?
 # make fuzz    every fuzz target for FUZZTIME (60s); what it finds stays in testdata/fuzz
@@ -22,8 +24,9 @@ LAB     := test/lab/lab.sh
 FUZZTIME ?= 60s
 ENGINES ?= $(CURDIR)/bin/engines
 CLIENTS ?= $(CURDIR)/bin/clients
+N       ?= 500
 
-.PHONY: build tools check test test-docker test-engines test-faults soak bench demo demo-down install man clean
+.PHONY: build tools check test test-docker test-engines test-release test-faults fuzz sim mutants soak bench demo demo-down install man clean
 
 build:
 	go build -trimpath -ldflags '-X main.version=$(VERSION) -X github.com/docker/cli/cli/version.Version=$(VERSION)' -o bin/ddocker .
@@ -74,6 +77,12 @@ fuzz:
 TIME ?= 30m
 soak: tools
 	go run ./test/soak -time $(TIME)
+
+sim:
+	go run ./test/sim -n $(N)
+
+mutants:
+	go run ./test/mutants
 
 bench: tools
 	go run ./test/bench
