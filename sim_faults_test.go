@@ -45,6 +45,7 @@ func (s *simulation) play() {
 			s.active.Add(-1)
 		} else {
 			s.active.Add(1)
+			s.begun.Add(1)
 			s.begin(t.fault)
 		}
 	}
@@ -185,6 +186,7 @@ func (s *simulation) behead(f *fault) {
 	if !alone {
 		return
 	}
+	begun := s.begun.Load()
 	s.probes.Go(func() {
 		began, by := time.Now(), s.machines[(f.Host+1)%s.plan.Machines]
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -193,7 +195,7 @@ func (s *simulation) behead(f *fault) {
 		id, err := by.create(ctx, wanted{name: name, on: by.name})
 		took := time.Since(began)
 		s.note(-2, "create by %s after the leader's death: %.12s %v after %v", by.name, id, err, took)
-		if s.active.Load() != 1 { // something else broke meanwhile
+		if s.begun.Load() != begun { // something else broke meanwhile
 			if err == nil {
 				s.keep(&work{id: id, name: name})
 			}

@@ -32,6 +32,7 @@ type simulation struct {
 	machines []*simHost // those of the beginning: clients know no others
 	history  holdings
 	active   atomic.Int32 // faults that are not over
+	begun    atomic.Int32 // faults in all
 	probes   sync.WaitGroup
 	drains   []string // machines that may still be drained
 
