@@ -63,6 +63,7 @@ func (s *simulation) begin(f *fault) {
 	case beheaded:
 		s.behead(f)
 	case stopped:
+		s.born(h)
 		h.terminate()
 	case crashedAtStep:
 		h.crashAt(f.Step, f.Nth)

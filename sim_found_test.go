@@ -77,3 +77,29 @@ func TestALeaveThatWasCutShortIsUndone(t *testing.T) {
 		}
 	})
 }
+
+// A host that was told to stop in the middle of a create said that another place may be
+// found, and could not release the one that was reserved: the create was refused its name.
+func TestAHostThatStopsUnderACreateDoesNotHaveItRefusedItsOwnName(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		stops := w.hosts[2]
+		stops.stop()
+		stops.start(func(c *agentConfig) {
+			c.crash = func(s crash.Step) {
+				if s == crash.CreateBegun {
+					stops.off()
+				}
+			}
+		})
+		w.whole()
+		_, err := w.hosts[0].create(w.soon(), wanted{name: "web", on: stops.name})
+		if err == nil || strings.Contains(err.Error(), "already in use") {
+			t.Errorf("it is answered: %v", err)
+		}
+		stops.stop()
+		stops.start()
+		w.whole()
+		w.settles()
+		w.judge(map[string]string{"web": w.hosts[0].mustRun(wanted{name: "web", on: stops.name})})
+	})
+}

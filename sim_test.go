@@ -43,7 +43,7 @@ type simulation struct {
 	noImages map[string]bool   // whose removal was acknowledged
 	late     []*simHost
 	weather  weather
-	births   map[string]time.Time // of the agents' present lives
+	births   map[string]time.Time // when agents were last started or told to end
 	reborn   map[string]bool      // machines that were members before, as other nodes
 	trace    strings.Builder
 	outcome  outcome
@@ -121,7 +121,7 @@ func (s *simulation) wake(m *simHost) {
 	m.start()
 }
 
-// born notes that an agent starts now.
+// born notes that an agent starts now, or ends: it need not answer for a while.
 func (s *simulation) born(m *simHost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

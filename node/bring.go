@@ -178,10 +178,10 @@ func (n *Node) provide(p *ledger.Placement) (ref string, err error) {
 	means, err := n.meaning(n.life, p.Image)
 	if err == nil && means != p.ImageID {
 		if err := n.bringFor(p); err != nil {
-			n.release(p.ID)
 			if _, full := errors.AsType[*image.NoRoomError](err); full {
-				err = busy("%v", err)
+				return "", n.elsewhere(p.ID, "%v", err)
 			}
+			n.release(p.ID)
 			return "", err
 		}
 		n.cfg.Images.Used(p.ImageID)
@@ -189,9 +189,9 @@ func (n *Node) provide(p *ledger.Placement) (ref string, err error) {
 	}
 	switch {
 	case err != nil:
-		n.release(p.ID)
+		why := n.elsewhere(p.ID, "%s is %s: %v", n.cfg.Name, engineSilent, err)
 		n.closeSilent()
-		return "", busy("%s is %s: %v", n.cfg.Name, engineSilent, err)
+		return "", why
 	case means == p.ImageID:
 		return "", nil
 	}

@@ -146,14 +146,14 @@ func (n *Node) granted(id string) (p *ledger.Placement, shared sched.CPUSet, car
 // prepare makes sure that the host really has free what was granted.
 func (n *Node) prepare(p *ledger.Placement) error {
 	if taken := n.busyPorts(p); taken != "" {
-		n.release(p.ID)
+		why := n.elsewhere(p.ID, "port %s of %s is in use by a process of the host", taken, n.cfg.Name)
 		n.tellPorts()
-		return busy("port %s of %s is in use by a process of the host", taken, n.cfg.Name)
+		return why
 	}
 	if why := n.unusable(p.Grant.GPUs); why != "" {
-		n.release(p.ID)
+		err := n.elsewhere(p.ID, "%s", why)
 		n.tellCards(n.life)
-		return busy("%s", why)
+		return err
 	}
 	if p.Grant.Shares() {
 		return nil
@@ -239,8 +239,8 @@ func (n *Node) confirm(p *ledger.Placement, container string) error {
 	if from != "" && p.ImageID != "" && from != p.ImageID {
 		// Where the container stays, Reconcile removes it: the placement expires.
 		if err := errors.Join(n.cfg.Engine.Remove(ctx, container, false, true), n.Abandon(ctx, p.ID)); err != nil {
-			n.log.Warn("container of another image is left to the next reconciliation", "container", p.Name, "err", err)
 			n.Kick()
+			return fmt.Errorf("container %s of %s was made of another image, and is left to the next reconciliation: %w", p.Name, n.cfg.Name, err)
 		}
 		return busy("image %s came to mean another on %s while the container was made", p.Image, n.cfg.Name)
 	}

@@ -7,8 +7,18 @@ import (
 	"ddocker/consensus/ledger"
 )
 
+// elsewhere releases a placement and says why another place may be found for it: while it
+// is held none may, since the name is taken by it.
+func (n *Node) elsewhere(placement, format string, args ...any) error {
+	why := busy(format, args...)
+	if err := n.release(placement); err != nil {
+		return fmt.Errorf("%w, and what is reserved on %s is not released yet: try again in a moment (%s)", err, n.cfg.Name, why.Error())
+	}
+	return why
+}
+
 // release ends a placement. What fails here Reconcile does later.
-func (n *Node) release(placement string) {
+func (n *Node) release(placement string) error {
 	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
 	defer cancel()
 	_, index, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement, Node: n.cfg.ID}})
@@ -18,6 +28,7 @@ func (n *Node) release(placement string) {
 	if err != nil {
 		n.log.Warn("placement is not yet released", "placement", placement, "err", err)
 	}
+	return err
 }
 
 // Removed tells that the container is gone from this node's engine, which frees
