@@ -250,10 +250,13 @@ func (s *simulation) out(h *simHost) {
 	}
 	s.mu.Unlock()
 	for _, w := range gone {
+		// On a machine that comes back it is an outsider, which has its name and ports again.
+		what := []string{w.port}
 		for _, name := range strings.Split(w.name, " or ") {
-			s.history.add(-1, release, unheard, call, "name "+name)
+			what = append(what, "name "+name)
 		}
-		s.history.add(-1, release, unheard, call, w.port)
+		s.history.add(-1, release, unheard, call, what...)
+		s.history.add(-1, acquire, unheard, call, what...)
 	}
 }
 
