@@ -3,6 +3,7 @@
 //
 //	go run ./test/mutants              # all: "make mutants"
 //	go run ./test/mutants -only port   # those whose names have "port" in them
+//	go run ./test/mutants -only ./node # those that are caught there
 //
 // The defects are those that people make: a port that is free too early, a request that is
 // carried out twice. Each says which promise it breaks, and which test has to fail. One

@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	only := flag.String("only", "", "only the mutants whose names have this in them")
+	only := flag.String("only", "", "only the mutants that have this in their names, or are caught there (./node, sim)")
 	jobs := flag.Int("j", 2, "so many at a time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -35,9 +35,9 @@ func run(ctx context.Context, only string, jobs int) error {
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(m mutant) bool { return !strings.Contains(m.name, only) })
+	all = slices.DeleteFunc(all, func(m mutant) bool { return !strings.Contains(m.name, only) && m.caught.where != only })
 	if len(all) == 0 {
-		return fmt.Errorf("no mutant has %q in its name", only)
+		return fmt.Errorf("no mutant has %q in its name, or is caught there", only)
 	}
 	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
