@@ -2,48 +2,20 @@ package consensus
 
 import (
 	"errors"
-	"fmt"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
-
-// fillingLog is a log on a disk that may be full, with the votes.
-type fillingLog struct {
-	raft.LogStore
-	raft.StableStore
-	full atomic.Bool
-}
-
-func (l *fillingLog) StoreLogs(entries []*raft.Log) error {
-	if l.full.Load() {
-		return fmt.Errorf("write raft.db: %w", syscall.ENOSPC)
-	}
-	return l.LogStore.StoreLogs(entries)
-}
-
-func (l *fillingLog) SetUint64(key []byte, value uint64) error {
-	if l.full.Load() {
-		return fmt.Errorf("write raft.db: %w", syscall.ENOSPC)
-	}
-	return l.StableStore.SetUint64(key, value)
-}
-
-func (l *fillingLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
 
 func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 	for _, who := range []string{"a voter", "the leader"} {
 		t.Run(who, func(t *testing.T) {
 			inCluster(t, 4, func(t *testing.T, c *cluster) {
-				var disks []*fillingLog
+				var disks []*Disk
 				for _, nd := range c.nodes { // each is started anew, on such a disk
 					nd.halt()
-					disk := &fillingLog{LogStore: nd.stores.log, StableStore: nd.stores.stable}
-					disks = append(disks, disk)
-					nd.stores.log, nd.stores.stable = disk, disk
+					disk := &Disk{}
+					disks, nd.stores = append(disks, disk), disk.under(nd.stores)
 					nd.start()
 					c.eventually("it is back", c.complete)
 				}
@@ -54,13 +26,13 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 				if !sick.votes() {
 					t.Fatalf("%s does not vote", sick.id)
 				}
-				var disk *fillingLog
+				var disk *Disk
 				for i, nd := range c.nodes {
 					if nd == sick {
 						disk = disks[i]
 					}
 				}
-				disk.full.Store(true)
+				disk.Fill(true)
 				began := time.Now()
 				last := uint16(0)
 				for i := range 3 {
@@ -89,7 +61,7 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 				if len(sick.ended) > 0 {
 					t.Error("it has ended")
 				}
-				disk.full.Store(false)
+				disk.Fill(false)
 				c.eventually("it follows again", func() bool { return sick.value() == last })
 				c.eventually("all are in their places", c.complete)
 				sick.propose(write(7))
@@ -101,12 +73,12 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 func TestANodeOnAFullDiskEnds(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *cluster) {
 		sick := c.others(c.leader())[0]
-		disk := &fillingLog{LogStore: sick.stores.log, StableStore: sick.stores.stable}
+		disk := &Disk{}
 		sick.halt()
-		sick.stores.log, sick.stores.stable = disk, disk
+		sick.stores = disk.under(sick.stores)
 		sick.start()
 		c.eventually("it is back", c.complete)
-		disk.full.Store(true)
+		disk.Fill(true)
 		c.leader().handOver(c.leader().raft.Load())
 		time.Sleep(time.Minute)
 		sick.halt() // which fails the test with any error
