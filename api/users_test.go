@@ -89,6 +89,18 @@ func TestAnotherUserTouchesNothing(t *testing.T) {
 	}
 }
 
+// The test above goes by the rights that the table gives. This one says which they must be:
+// whoever sees a thing may look at it and do to it what leaves it as it is.
+func TestNobodyChangesWhatIsOthers(t *testing.T) {
+	leave := []string{pathWait, pathPush, "/images/{}/tag"}
+	for _, row := range routes() {
+		looks := row.method == get || row.method == head || slices.Contains(leave, row.path)
+		if !looks && strings.Contains(row.path, "{}") && (row.may&howFar == sees || row.may == lists) {
+			t.Errorf("%s %s is for whoever sees it", row.method, row.path)
+		}
+	}
+}
+
 // Every route that is open to everybody, or lists what the caller may see, as bob: with
 // visibility own it tells nothing of what is carol's, and whatever bob says, hers stays.
 func TestWhatIsOpenToEverybodyTellsAndTouchesNothingOfOthers(t *testing.T) {

@@ -61,6 +61,7 @@ func TestRemovalThatNobodySawIsFoundWithinAMinute(t *testing.T) {
 		if err := h.docker.Remove(w.Context(), id, false, false); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second) // of which its engine tells no more
 		h.run()
 		w.within(reconcileEvery, "it is released", func() bool { return w.placement(p.ID) == nil })
 	})
