@@ -167,6 +167,9 @@ func (r *runner) play(ctx context.Context, dir string, first, count int, out io.
 		}
 	}
 	r.sum.spent(cmd.ProcessState)
+	if before := r.sum.schedules - played; before/1000 < r.sum.schedules/1000 {
+		fmt.Fprintf(out, "%d of %d schedules, %d broke a promise\n", r.sum.schedules, r.count, r.sum.failed)
+	}
 	if played < count && (ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 		r.sum.failed++
 		file := filepath.Join(r.traces, fmt.Sprintf("%d-%d.output", first, first+count-1))
