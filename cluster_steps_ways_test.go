@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
 
 	"ddocker/crash"
 	"ddocker/engine/enginetest"
@@ -61,7 +61,7 @@ func (m *matrix) readyRemove(p passage) {
 // remove has a container removed.
 func (m *matrix) remove(p passage) error {
 	err := p.by.docker().ContainerRemove(m.soon(), p.name, container.RemoveOptions{Force: true})
-	if err == nil || client.IsErrNotFound(err) {
+	if err == nil || cerrdefs.IsNotFound(err) {
 		m.gone[m.doomed] = p.name
 		return nil
 	}

@@ -31,6 +31,7 @@ type work struct {
 	gone    bool   // its removal was acknowledged
 	going   bool   // it may be gone: somebody tried, or its machine is out of the cluster
 	running string // since when it runs, as its engine said; empty: it may or may not
+	unsure  bool   // a stop was asked for that may come at any time
 }
 
 // scarce is how many names all clients fight for, and how many ports.
@@ -189,7 +190,9 @@ func (c *simClient) startIt(w *work) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.running = in.State.StartedAt
+	if !w.unsure {
+		w.running = in.State.StartedAt
+	}
 	return nil
 }
 
@@ -206,6 +209,9 @@ func (c *simClient) stop() {
 	none := 0
 	err := c.any().docker().ContainerStop(ctx, w.id, container.StopOptions{Timeout: &none})
 	c.note(c.id, "stop %s: %v", w.name, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.unsure = w.unsure || err != nil
 }
 
 func (c *simClient) remove() {
@@ -388,12 +394,15 @@ func (s *simulation) list(who int, by *simHost) {
 	if err != nil {
 		s.wrong("ps by %s, whose agent ran: %v", by.name, err)
 	}
-	if trips := 12 * (net.Delay + net.Jitter); took > listWithin+trips {
+	s.mu.Lock()
+	now := s.weather
+	s.mu.Unlock()
+	if trips := 12 * max(net.Delay+net.Jitter, now.Delay+now.Jitter); took > listWithin+trips {
 		s.wrong("ps by %s took %v", by.name, took)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if who == -2 && net == s.plan.Net {
+	if who == -2 && net == s.plan.Net && now == net {
 		s.outcome.Alone = append(s.outcome.Alone, took.Seconds())
 	}
 	s.outcome.Listed = append(s.outcome.Listed, took.Seconds())

@@ -138,7 +138,11 @@ func (s *simulation) differ() string {
 // containers and images.
 func (s *simulation) left() []string {
 	placed := s.hosts[0].placements()
-	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, s.noImages))
+	removed := s.noImages
+	if len(s.reborn) > 0 {
+		removed = nil // who joins brings the names of its images along
+	}
+	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed))
 }
 
 // excused returns the containers of machines that were set up anew or have left and come

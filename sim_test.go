@@ -113,7 +113,12 @@ func (s *simulation) wake(m *simHost) {
 			return
 		}
 	}
-	if _, err := os.Stat(filepath.Join(m.data, fileJoined)); m.bare && err != nil {
+	if exists(m.data, fileParted) { // it was removed after all
+		s.out(m)
+		s.anew(m)
+		return
+	}
+	if m.bare && !exists(m.data, fileJoined) {
 		s.anew(m)
 		return
 	}

@@ -226,7 +226,9 @@ func TestTheAgentsEndEndsLoads(t *testing.T) {
 		if err := <-ran; err != nil {
 			t.Error(err)
 		}
-		w.empty(b)
+		if images, layers := b.Held(); images+layers > 0 {
+			t.Errorf("%d images and %d layers are left", images, layers)
+		}
 		if err := <-outcome; err == nil || !strings.Contains(err.Error(), "the agent stops") {
 			t.Errorf("got %v", err)
 		}

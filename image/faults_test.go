@@ -305,12 +305,13 @@ func (s slow) Open(ctx context.Context, id, chain string, offset int64) (io.Read
 // What an agent left that died is seen by copying its journal when it does.
 func TestAnAgentThatDiesLeavesNothingHalfLoaded(t *testing.T) {
 	for name, c := range map[string]struct {
-		loaded, named bool
-		want          string
+		loaded, named, late bool
+		want                string
 	}{
-		"before the engine had it":     {false, false, "nothing"},
-		"before it was named":          {true, false, "nothing"},
-		"before the name was recorded": {true, true, "a copy"},
+		"before the engine had it":             {want: "nothing"},
+		"before an engine that is slow had it": {late: true, want: "nothing"},
+		"before it was named":                  {loaded: true, want: "nothing"},
+		"before the name was recorded":         {loaded: true, named: true, want: "a copy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -334,7 +335,11 @@ func TestAnAgentThatDiesLeavesNothingHalfLoaded(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				ran := make(chan error, 1)
 				go func() { ran <- b.mover.Run(ctx) }()
-				synctest.Wait()
+				if c.late {
+					time.Sleep(30 * time.Second)
+					b.Add(noise(1, mib))
+				}
+				time.Sleep(4 * time.Minute) // what an engine may still bring is waited for
 				stop()
 				if err := <-ran; err != nil {
 					t.Error(err)

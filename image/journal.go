@@ -26,6 +26,9 @@ type Copy struct {
 // image need not write for each.
 const usedEvery = time.Minute
 
+// lateLoad is how long an engine that was not asked to its end may still bring an image.
+const lateLoad = 2 * time.Minute
+
 // record is what the journal keeps of an image, in a file of its own.
 type record struct {
 	ID string `json:"id"`
@@ -33,6 +36,9 @@ type record struct {
 	// it is there and has no name, is nobody's.
 	Loading bool      `json:"loading,omitempty"`
 	Used    time.Time `json:"used"`
+	// Missed is when such an image was first looked for and was not there: an engine that
+	// is slow may still bring it.
+	Missed time.Time `json:"missed,omitzero"`
 }
 
 // journal knows, over restarts, which images this host's agent brought. A file is
@@ -105,6 +111,23 @@ func (j *journal) sync() error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// miss says that an image whose load did not come to its end is not there, and forgets it
+// when that has been so for long.
+func (j *journal) miss(id string, now time.Time) error {
+	j.mu.Lock()
+	r, found := j.find(id)
+	if found && r.Loading && r.Missed.IsZero() {
+		r.Missed = now
+		defer j.mu.Unlock()
+		return j.put(r)
+	}
+	j.mu.Unlock()
+	if found && r.Loading && now.Sub(r.Missed) < lateLoad {
+		return nil
+	}
+	return j.forget(id)
 }
 
 func (j *journal) forget(id string) error {

@@ -111,6 +111,13 @@ func (m *Mover) stop() {
 	m.calls.Wait()
 }
 
+// ending says whether this agent's life ends, so that its engine may do more than it tells.
+func (m *Mover) ending() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stopped
+}
+
 // sweep settles the loads that no flight of this agent's life is making.
 func (m *Mover) sweep(ctx context.Context) {
 	records, err := m.journal.all()
@@ -140,21 +147,22 @@ func (m *Mover) settle(ctx context.Context, id string) {
 	if r, found := m.journal.find(id); !found || !r.Loading {
 		return // a flight that ended just now has settled it
 	}
-	if err := m.scrap(ctx, id); err != nil {
+	if err := m.scrap(ctx, id, true); err != nil {
 		m.cfg.Logger.Warn("what an interrupted load left stays for now", "image", id, "err", err)
 	}
 }
 
 // scrap removes an image that came and is not wanted, and forgets it. One that has
-// a name stays, as a copy that the cluster made. It is done even when ctx is over.
-func (m *Mover) scrap(ctx context.Context, id string) error {
+// a name stays, as a copy that the cluster made. One that may still come late is not forgotten
+// yet. It is done even when ctx is over.
+func (m *Mover) scrap(ctx context.Context, id string, late bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	images, err := m.cfg.Engine.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
-	named := false
+	named, there := false, false
 	for engineID, names := range images {
 		switch same, err := m.same(ctx, engineID, id); {
 		case err != nil:
@@ -163,6 +171,7 @@ func (m *Mover) scrap(ctx context.Context, id string) error {
 		case len(names) > 0:
 			named = true
 		default:
+			there = true
 			m.cfg.Crash.At(crash.ImageFailed)
 			if err := m.cfg.Remove(ctx, engineID); err != nil && !errors.Is(err, ErrUnknown) {
 				return fmt.Errorf("remove image %s: %w", short(engineID), err)
@@ -172,6 +181,9 @@ func (m *Mover) scrap(ctx context.Context, id string) error {
 	}
 	if named {
 		return m.journal.write(record{ID: id, Used: time.Now()})
+	}
+	if late && !there {
+		return m.journal.miss(id, time.Now())
 	}
 	return m.journal.forget(id)
 }
