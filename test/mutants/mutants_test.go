@@ -144,6 +144,7 @@ func TestOnlyAFailingTestCatches(t *testing.T) {
 		"a test fails":      {out: said + fails, test: "TestA/b", says: "it is held twice"},
 		"all pass":          {out: `{"Action":"pass","Test":"TestA"}` + "\n" + `{"Action":"pass"}` + "\n"},
 		"it panics":         {out: `{"Action":"output","Test":"TestA/b","Output":"panic: deadlock\n"}` + "\n" + fails, test: "TestA/b", says: "panic: deadlock"},
+		"it only panics":    {out: `{"Action":"output","Test":"TestA","Output":"panic: nil\n"}` + "\n" + `{"Action":"fail"}` + "\n", test: "TestA", says: "panic: nil"},
 		"it does not build": {out: `{"Action":"build-output","Output":"a.go:1: undefined"}` + "\n" + `{"Action":"build-fail"}` + "\n", err: "undefined"},
 		"it does not end":   {out: `{"Action":"output","Test":"TestA","Output":"panic: test timed out after 3m50s\n"}` + "\n" + fails, err: "to an end"},
 		"nothing is run":    {out: "go: no such package\n", err: "no test was run"},

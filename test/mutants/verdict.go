@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func judge(out []byte) (v verdict, err error) {
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	lines.Buffer(nil, 1<<20)
 	said := map[string]string{}
-	build, ended := "", false
+	build, ended, complains := "", false, ""
 	for lines.Scan() {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
@@ -53,11 +54,15 @@ func judge(out []byte) (v verdict, err error) {
 			}
 			if s := sentence(e.Output); s != "" && said[e.Test] == "" {
 				said[e.Test] = s
+				complains = cmp.Or(complains, e.Test)
 			}
 		case "fail":
 			// Of a test and its parts, the innermost fails first.
 			if !v.failed && e.Test != "" {
 				v.failed, v.test, v.says = true, e.Test, said[e.Test]
+			}
+			if !v.failed && e.Test == "" && complains != "" { // it panics, and no test comes to its end
+				v.failed, v.test, v.says = true, complains, said[complains]
 			}
 			ended = true
 		case "pass", "skip":
