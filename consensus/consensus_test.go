@@ -125,15 +125,16 @@ func TestACommandIsCarriedOutOnceAcrossLeaderLoss(t *testing.T) {
 }
 
 func TestALeaderThatIsCutOffNeitherReadsNorWrites(t *testing.T) {
-	inCluster(t, 4, func(t *testing.T, c *cluster) {
+	inCluster(t, 5, func(t *testing.T, c *cluster) {
 		old := c.leader()
 		rest := c.others(old)
-		for _, n := range rest[:2] { // the non-voter stays with it
-			c.cut(old, n)
-			c.cut(rest[2], n)
+		for _, n := range rest[:2] { // the two non-voters stay with it
+			for _, stays := range []*node{old, rest[2], rest[3]} {
+				c.cut(stays, n)
+			}
 		}
 		// Before its lease ends it holds itself for the leader, and the
-		// non-voter agrees.
+		// non-voters agree.
 		if _, err := old.readIndex(t.Context()); err == nil {
 			t.Error("it reads by its lease alone")
 		}
@@ -384,5 +385,22 @@ func TestServeRefusesWhatItCannotRead(t *testing.T) {
 		}
 		n.run()
 		n.halt()
+	})
+}
+
+func TestAServerKnowsTheClusterAlsoWhenItStartsAlone(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *cluster) {
+		index := c.nodes[1].propose(write(77))
+		for _, n := range c.nodes {
+			if err := n.Wait(t.Context(), index); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, n := range c.nodes {
+			n.halt()
+		}
+		alone := c.nodes[0]
+		alone.start()
+		c.eventually("it knows what was decided", func() bool { return alone.value() == 77 })
 	})
 }

@@ -36,3 +36,27 @@ func TestAnOlderSnapshotTakesNothingBack(t *testing.T) {
 		}
 	})
 }
+
+// Raft and a server that feeds this node may both bring it a command.
+func TestACommandIsCarriedOutOnceWhoeverBringsIt(t *testing.T) {
+	f := newFSM(NewStores(), nil)
+	for i, c := range []ledger.Command{
+		{AddToken: &ledger.Token{Hash: "h", Expires: time.Now().Add(time.Hour), Uses: 3}},
+		{UseToken: &ledger.UseToken{Hash: "h"}},
+	} {
+		data, err := ledger.Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		index, now := uint64(i+1), time.Now()
+		if err := f.feed([]entry{{index, now, data}, {index, now, data}}); err != nil {
+			t.Fatal(err)
+		}
+		f.Apply(&raft.Log{Index: index, AppendedAt: now, Data: data})
+	}
+	f.view(func(l *ledger.Ledger) {
+		if got := l.Tokens()[0].Uses; got != 2 {
+			t.Errorf("a token for 3 is good for %d more after it was used once", got)
+		}
+	})
+}

@@ -43,7 +43,9 @@ func TestALostMajorityIsRecoveredByOneNode(t *testing.T) {
 					t.Fatal(err)
 				}
 				by.halt()
-				others[0].propose(write(43)) // which is lost with the others
+				for range 20 {
+					others[0].propose(write(43)) // which is lost with the others
+				}
 				time.Sleep(time.Second)
 				for _, o := range others {
 					o.halt()
