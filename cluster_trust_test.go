@@ -288,8 +288,16 @@ func TestARemovedNodeIsRefusedAtOnceAndTheGossipKeyItKnowsIsReplaced(t *testing.
 	inCluster(t, 4, func(t *testing.T, w *world) {
 		out := w.hosts[3]
 		a, id := out.inside(), w.idOf(out)
+		held, err := dialTLS(w.soon(), out.life, w.hosts[0].ip+":7722", a.id.Client(identity.ProtoRPC, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
 		w.propose(ledger.Command{Remove: &ledger.Remove{Node: id, By: "alice", Force: true}})
 		time.Sleep(100 * time.Millisecond)
+		held.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := held.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("what the removed node has open stays open")
+		}
 		for _, h := range w.hosts[:3] {
 			outward := &h.inside().outward
 			outward.mu.Lock()

@@ -297,3 +297,27 @@ func expectFresh(t *testing.T, dir string) {
 		t.Error(err)
 	}
 }
+
+func TestALogWithAGapIsWholeOnlyWhereASnapshotHasIt(t *testing.T) {
+	store, err := openBolt(filepath.Join(t.TempDir(), logFile), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.SetUint64([]byte("CurrentTerm"), 1); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(5) {
+		if err := store.StoreLog(&raft.Log{Index: i + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.DeleteRange(3, 3); err != nil {
+		t.Fatal(err)
+	}
+	for covered, whole := range map[uint64]bool{0: false, 2: false, 3: true, 5: true} {
+		if err := readAll(store, covered); (err == nil) != whole || !whole && !isDamage(err) {
+			t.Errorf("with a snapshot up to %d: %v", covered, err)
+		}
+	}
+}
