@@ -180,7 +180,7 @@ func (m *Mover) fly(f *flight) {
 		m.cfg.Crash.At(crash.ImageNamed)
 		err = m.journal.write(record{ID: f.id, Used: time.Now()})
 	} else {
-		err = m.scrap(f.ctx, f.id, m.ending())
+		err = m.scrap(f.ctx, f.id, f.ctx.Err() != nil)
 	}
 	m.cfg.Crash.At(crash.ImageKept)
 	if err != nil {

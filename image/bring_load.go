@@ -56,7 +56,7 @@ func (m *Mover) attempt(f *flight, r *roster) (author string, err error) {
 		err = m.check(f.ctx, im)
 	}
 	if err != nil {
-		if left := m.scrap(f.ctx, im.ID, m.ending()); left != nil {
+		if left := m.scrap(f.ctx, im.ID, f.ctx.Err() != nil); left != nil {
 			m.cfg.Logger.Warn("what a failed load left stays for now", "image", im.ID, "err", left)
 		}
 		return author, err

@@ -104,7 +104,7 @@ func TestAReceiverThatDiesDoesNotTakeTheChainAlong(t *testing.T) {
 		if err := <-dead; err == nil {
 			t.Error("the dead one has it too")
 		}
-		w.empty(all[3])
+		w.bare(all[3])
 		if sent := w.net.Sent("source"); sent > 2*16*mib {
 			t.Errorf("the source sent %d bytes", sent)
 		}

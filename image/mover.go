@@ -111,13 +111,6 @@ func (m *Mover) stop() {
 	m.calls.Wait()
 }
 
-// ending says whether this agent's life ends, so that its engine may do more than it tells.
-func (m *Mover) ending() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.stopped
-}
-
 // sweep settles the loads that no flight of this agent's life is making.
 func (m *Mover) sweep(ctx context.Context) {
 	records, err := m.journal.all()
