@@ -342,7 +342,7 @@ func (r *rounds) left(whole string) {
 		filepath.WalkDir(filepath.Join(r.Dir, fmt.Sprint("h", i+1), "state"), func(path string, d os.DirEntry, err error) error {
 			text, _ := os.ReadFile(path)
 			base := filepath.Base(path)
-			if err == nil && !d.IsDir() && (strings.HasSuffix(base, ".new") || strings.HasPrefix(base, ".") || strings.Contains(path, "/images/") && strings.Contains(string(text), "loading")) {
+			if err == nil && !d.IsDir() && (strings.HasSuffix(base, ".new") || strings.HasPrefix(base, ".") || strings.Contains(path, "/images/") && strings.Contains(string(text), "loading") && !strings.Contains(string(text), "missed")) {
 				r.t.Errorf("on the disk of %s is left %s", h.Name(), path)
 			}
 			return nil
