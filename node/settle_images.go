@@ -157,7 +157,9 @@ func (n *Node) carryOutName(ctx context.Context, s nameStep, have *stock) (remov
 			removed, err = n.untag(ctx, s.name, s.id, s.force)
 		}
 	case drop:
-		removed, err = n.drop(ctx, have.engine[s.id], s.id)
+		if removed, err = n.drop(ctx, have.engine[s.id], s.id); len(removed) > 0 {
+			n.cfg.Images.Forget(s.id)
+		}
 	}
 	if err != nil && !engine.IsNotFound(err) {
 		level := slog.LevelWarn

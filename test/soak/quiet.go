@@ -202,7 +202,8 @@ func (s *soak) leftovers(ctx context.Context) (left []string, err error) {
 	return append(left, names...), err
 }
 
-// imageNames are those that clients gave.
+// imageNames are those that clients gave. An image whose name was taken from a container
+// that is made from it by force has none, as with docker.
 func (s *soak) imageNames(ctx context.Context) (names []string, err error) {
 	for i := range s.lab.Hosts() {
 		for _, socket := range []*judge.Socket{s.judge.Agent(i + 1), s.judge.Engine(i + 1)} {
@@ -212,7 +213,7 @@ func (s *soak) imageNames(ctx context.Context) (names []string, err error) {
 			}
 			for _, image := range images {
 				for _, name := range image.RepoTags {
-					if name != "busybox:latest" && !slices.Contains(names, name) {
+					if name != "busybox:latest" && !strings.HasPrefix(name, "<none>") && !slices.Contains(names, name) {
 						names = append(names, name)
 					}
 				}
