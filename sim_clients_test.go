@@ -255,6 +255,15 @@ func (c *simClient) released(w *work, said holdingSaid, call int64) {
 	for _, name := range names {
 		c.history.add(c.id, release, said, call, "name "+name)
 	}
+	c.lingers(w, call)
+}
+
+// lingers notes that what a container held may be held a little longer, though it is gone:
+// where nobody leads its host tells the ledger later.
+func (c *simClient) lingers(w *work, call int64) {
+	if !c.calm() {
+		c.history.add(c.id, acquire, unheard, call, "name "+w.name, w.port)
+	}
 }
 
 // removeScarce frees a name that all fight for, whoever has it, and with it the port.
