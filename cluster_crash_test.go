@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
 )
 
@@ -86,6 +89,21 @@ func TestACrashAtAnyMomentOfACreateLosesAndLeaksNothing(t *testing.T) {
 		t.Logf("%d crashes, %d creates acknowledged, %d removals", crashes, c.acked, len(c.gone))
 		if c.acked < crashes {
 			t.Errorf("only %d creates were acknowledged", c.acked)
+		}
+	})
+}
+
+// The first client of a node that was off is told what was decided meanwhile.
+func TestANodeThatStartsAnswersWithWhatWasDecidedMeanwhile(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		h := w.hosts[2]
+		h.stop()
+		w.propose(ledger.Command{Drain: &ledger.Drain{Node: w.idOf(w.hosts[1]), By: "alice"}})
+		h.start()
+		var nodes json.RawMessage
+		w.eventually("it answers", func() bool { return h.ask(http.MethodGet, "/ddocker/nodes", &nodes) == nil })
+		if !strings.Contains(string(nodes), "drained by alice") {
+			t.Errorf("it says %s", nodes)
 		}
 	})
 }

@@ -152,3 +152,18 @@ func TestAReplicaThatHopedForTheWrongHostFindsTheRightOne(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAgentThatEndsLeavesItsContainers(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		for range 2 { // lives
+			h.run()
+			time.Sleep(time.Minute)
+			if len(h.has()) == 0 {
+				h.create("web", sched.Request{})
+			}
+			h.end()
+			wantList(t, "containers", h.has(), "web")
+		}
+	})
+}

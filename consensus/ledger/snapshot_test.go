@@ -62,6 +62,7 @@ func TestASnapshotIsUnchangedByLaterCommands(t *testing.T) {
 		must(t, l, c)
 	}
 	must(t, l, Command{UseToken: &UseToken{Hash: "h"}})
+	must(t, l, Command{Confirm: &Confirm{Placement: "p1", Container: "c1"}})
 	must(t, l, Command{Rename: &Rename{Placement: "p1", Name: "other"}})
 	must(t, l, Command{Observe: &Observe{Node: "n2", Closed: "drained"}})
 	must(t, l, Command{Release: &Release{Placement: "p2", Expired: true}})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func (c *catcher) simulate(ctx context.Context, root, overlay string) (verdict, 
 		if out, err := output(ctx, root, []string{"build", "-o", os.DevNull, "-overlay", overlay, "."}); err != nil {
 			return verdict{}, fmt.Errorf("it does not compile: %s", out)
 		}
-		args = append(args, "-overlay", overlay)
+		args = append(args, "-overlay", overlay, "-traces", filepath.Dir(overlay))
 	}
 	out, failure := output(ctx, root, args)
 	if ctx.Err() != nil {
