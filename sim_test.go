@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,7 +255,9 @@ func (s *simulation) write() string {
 	}
 	plan, _ := json.Marshal(s.plan)
 	file := filepath.Join(dir, fmt.Sprintf("%d.trace", s.plan.Seed))
-	text := fmt.Sprintf("%s\n%s\n%s\n%s", plan, strings.Join(s.outcome.Wrong, "\n"), s.trace.String(), s.logs.all())
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	text := fmt.Sprintf("%s\n%s\n%s\n%s\n%s", plan, strings.Join(s.outcome.Wrong, "\n"), s.trace.String(), s.logs.all(), stacks)
 	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
 		return err.Error()
 	}

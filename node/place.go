@@ -154,6 +154,8 @@ func (n *Node) usable(l *ledger.Ledger, c *ledger.Reserve, i imageOn) (usable []
 			usable = append(usable, h) // Fit says so
 		case !n.cfg.Peers.Alive(h.ID):
 			lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "unreachable"})
+		case l.Node(h.ID).Observed.Node == "":
+			lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "just joining: it has not told yet what is there"})
 		case !i.on[h.ID] && !i.moves:
 			lacks = append(lacks, sched.Lack{Host: h.Name, Kind: sched.Closed, What: "without image " + c.Image})
 		default:
