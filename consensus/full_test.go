@@ -62,6 +62,11 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 					t.Error("it has ended")
 				}
 				disk.Fill(false)
+				if err := <-sick.ended; !errors.Is(err, ErrRoomAgain) {
+					t.Errorf("when there is room again it ends with: %v", err)
+				}
+				sick.off()
+				sick.start()
 				c.eventually("it follows again", func() bool { return sick.value() == last })
 				c.eventually("all are in their places", c.complete)
 				sick.propose(write(7))

@@ -3,6 +3,7 @@ package consensus
 import (
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,18 +15,23 @@ const diskPause = time.Second
 
 // keeper is where raft keeps its log and its votes. One that takes nothing, mostly because
 // it is full, ends no node: while entries are refused this node is fed as one that hears no
-// leader, and a term, which raft would panic without, is tried again until it is kept.
-// Until then raft on this node does nothing, and promises nobody anything.
+// leader. A term raft would panic without. The goroutine of raft's that has one to keep
+// waits for ever instead: raft writes terms from several, and one that went on with an
+// older term than another has kept meanwhile would take it back, and could vote twice.
+// Until then raft on this node does nothing, and promises nobody anything; when there is
+// room again the agent has to start anew.
 type keeper struct {
 	raft.LogStore
 	raft.StableStore
 	log     *slog.Logger
 	refuses atomic.Bool   // the last thing that was to be written
+	terms   sync.Mutex    // held while one is written
 	ended   chan struct{} // closed when raft is to end
+	anew    chan struct{} // 1 buffered: there is room again, and raft waits for ever
 }
 
 func newKeeper(s *Stores, log *slog.Logger) *keeper {
-	return &keeper{LogStore: s.log, StableStore: s.stable, log: log, ended: make(chan struct{})}
+	return &keeper{LogStore: s.log, StableStore: s.stable, log: log, ended: make(chan struct{}), anew: make(chan struct{}, 1)}
 }
 
 // StoreLog implements raft.LogStore.
@@ -34,25 +40,37 @@ func (k *keeper) StoreLog(entry *raft.Log) error { return k.StoreLogs([]*raft.Lo
 // StoreLogs implements raft.LogStore.
 func (k *keeper) StoreLogs(entries []*raft.Log) error { return k.note(k.LogStore.StoreLogs(entries)) }
 
-// SetUint64 implements raft.StableStore. It returns when the value is kept; where raft
-// ends first, the goroutine of raft's that called it ends as well.
+// SetUint64 implements raft.StableStore. Where the value cannot be kept it does not return:
+// when raft ends, the goroutine of raft's that called it ends as well.
 func (k *keeper) SetUint64(key []byte, value uint64) error {
-	for {
-		if k.note(k.StableStore.SetUint64(key, value)) == nil {
-			return nil
-		}
-		t := time.NewTimer(diskPause)
+	k.terms.Lock()
+	err := k.note(k.StableStore.SetUint64(key, value))
+	k.terms.Unlock()
+	if err == nil {
+		return nil
+	}
+	t := time.NewTicker(diskPause)
+	defer t.Stop()
+	for told := false; ; {
 		select {
 		case <-t.C:
 		case <-k.ended:
-			t.Stop()
 			runtime.Goexit()
+		}
+		if !told && k.writable() == nil {
+			told = true
+			select {
+			case k.anew <- struct{}{}:
+			default: // another goroutine has said so
+			}
 		}
 	}
 }
 
 // writable says why nothing can be written.
 func (k *keeper) writable() error {
+	k.terms.Lock()
+	defer k.terms.Unlock()
 	term, err := k.GetUint64(keyTerm)
 	if err != nil {
 		return nil // there is none yet

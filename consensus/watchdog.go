@@ -69,7 +69,11 @@ func (e ending) Error() error {
 	return err
 }
 
-// watch returns an error once the log can be followed no further, or once this node
+// ErrRoomAgain ends a Consensus whose disk was full when raft had to keep a term there.
+var ErrRoomAgain = errors.New("there is room for the log of this host again: the agent has to start anew, as it does by itself where something watches over it")
+
+// watch returns an error once the log can be followed no further, once there is room again
+// for what raft could not keep, or once this node
 // leads and its disk takes nothing more: raft would lead on for ever
 // (hashicorp/raft#666).
 func (c *Consensus) watch(ctx context.Context) error {
@@ -78,6 +82,8 @@ func (c *Consensus) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+		case <-c.keeper.anew:
+			return ErrRoomAgain
 		case <-ctx.Done():
 			return nil
 		}
