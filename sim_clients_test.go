@@ -122,8 +122,11 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 	id, err := by.create(ctx, want)
 	c.note(c.id, "create %+v by %s: %.12s %v", want, by.name, id, err)
 	if err != nil {
+		c.mu.Lock()
+		leaving := c.reborn[by.name] // its own attempt may have been cut off with it
+		c.mu.Unlock()
 		switch said := err.Error(); {
-		case strings.Contains(said, "is already in use by"):
+		case strings.Contains(said, "is already in use by") && !leaving:
 			c.history.add(c.id, acquire, denied, call, name)
 			return false
 		case port != "" && strings.Contains(after(said, " free: "), want.port):
@@ -319,7 +322,7 @@ func (c *simClient) rename() {
 	c.history.add(c.id, acquire, said, call, "name "+to)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
+	if err != nil || strings.Contains(w.name, " or ") { // what was not heard of may still come
 		to = w.name + " or " + to
 	}
 	w.name = to

@@ -85,6 +85,7 @@ func (s *simulation) begin(f *fault) {
 	case newEngine:
 		h.twin.Restart()
 	case diskFull:
+		s.excuse(h) // it may end when there is room again
 		h.disk.Fill(true)
 	case clockJump:
 		h.disk.SetClock(time.Duration(f.Nth) * time.Minute)
@@ -202,8 +203,8 @@ func (s *simulation) behead(f *fault) {
 			}
 			return
 		}
-		if err != nil && strings.Contains(err.Error(), "no host can take") {
-			return // it is full
+		if err != nil && (strings.Contains(err.Error(), "no host can take") || strings.Contains(err.Error(), "after the fact")) {
+			return // it is full, or its engine lies
 		}
 		s.mu.Lock()
 		s.outcome.CreateAfter = append(s.outcome.CreateAfter, took.Seconds())

@@ -134,6 +134,14 @@ func (s *simulation) born(m *simHost) {
 	s.births[m.name] = time.Now()
 }
 
+// excuse notes that an agent may end by itself: it need not answer until it is started
+// again.
+func (s *simulation) excuse(m *simHost) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.births[m.name] = time.Now().Add(time.Hour)
+}
+
 // up returns the machines whose agents run.
 func (s *simulation) up() (up []*simHost) {
 	for _, m := range s.everyone() {
