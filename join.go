@@ -144,8 +144,8 @@ func join(ctx context.Context, cfg *agentConfig) (*identity.Identity, error) {
 		return nil, err
 	}
 	// What a founding that broke off has left would found it after all, inside the
-	// cluster that is joined.
-	for _, name := range []string{fileFounding, fileCAKey, fileSecrets} {
+	// cluster that is joined; what a leave has, would be undone for another node.
+	for _, name := range []string{fileFounding, fileCAKey, fileSecrets, fileLeaving} {
 		if err := os.Remove(filepath.Join(cfg.DataDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

@@ -406,10 +406,12 @@ func mayReturn(cfg *agentConfig) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	if id, err := identity.Load(filepath.Join(cfg.DataDir, dirTLS)); err == nil && id.NodeID() != p.Node {
-		return os.Remove(path) // it has joined since
-	}
+	id, err := identity.Load(filepath.Join(cfg.DataDir, dirTLS))
 	switch {
+	case err == nil && id.NodeID() != p.Node:
+		return os.Remove(path) // it has joined since
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err // it may be a member's, which is not to be wiped
 	case p.Left && (cfg.Join == "" || cfg.Token == ""):
 		return errors.Join(&p, wipe(cfg.DataDir, cfg.crash)) // which may have been cut short
 	case cfg.Join == "" || cfg.Token == "":
