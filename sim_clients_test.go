@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -32,6 +33,18 @@ type work struct {
 	going   bool   // it may be gone: somebody tried, or its machine is out of the cluster
 	running string // since when it runs, as its engine said; empty: it may or may not
 	unsure  bool   // a stop was asked for that may come at any time
+}
+
+// shared is a source of chance for a client who asks twice at once.
+type shared struct {
+	mu  sync.Mutex // guards pcg
+	pcg *rand.PCG
+}
+
+func (s *shared) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pcg.Uint64()
 }
 
 // scarce is how many names all clients fight for, and how many ports.

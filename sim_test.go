@@ -247,7 +247,7 @@ func (s *simulation) live() {
 	var all sync.WaitGroup
 	until := time.Now().Add(under)
 	for id := range s.plan.Clients {
-		c := &simClient{simulation: s, id: id, rng: rand.New(rand.NewPCG(s.plan.Seed, uint64(id)))}
+		c := &simClient{simulation: s, id: id, rng: rand.New(&shared{pcg: rand.NewPCG(s.plan.Seed, uint64(id))})}
 		all.Go(func() { c.run(until) })
 	}
 	s.play()
