@@ -2,8 +2,10 @@ package consensus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -402,5 +404,26 @@ func TestAServerKnowsTheClusterAlsoWhenItStartsAlone(t *testing.T) {
 		alone := c.nodes[0]
 		alone.start()
 		c.eventually("it knows what was decided", func() bool { return alone.value() == 77 })
+	})
+}
+
+func TestAReadWaitsForWhatThisReplicaLacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := Open(Config{
+			ID: "n1", Stores: NewStores(), Streams: closedListener{},
+			Address: func() string { return "10.0.0.1:7722" },
+			Dial:    func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed },
+			Resolve: func(string) (string, bool) { return "", false },
+			Members: func() []Member { return []Member{{ID: "n2", Alive: true}} },
+			Forward: func(context.Context, string, []byte) ([]byte, error) { return json.Marshal(answer{Index: 7}) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without what the leader has acknowledged it reads: %v", err)
+		}
 	})
 }
