@@ -73,6 +73,25 @@ func (m *matrix) within(d time.Duration, step crash.Step, reached func() bool) {
 	}
 }
 
+// outlive waits until a machine has died at the step and the request was answered, starts
+// the machine again after a while, and returns it with the answer.
+func (m *matrix) outlive(dead <-chan *host, told <-chan error, step crash.Step, limit time.Duration) (died *host, err error) {
+	m.t.Helper()
+	m.within(limit, step, func() bool {
+		select {
+		case died = <-dead:
+		default:
+		}
+		return died != nil
+	})
+	err = <-told
+	time.Sleep(away)
+	if died != nil {
+		died.start()
+	}
+	return died, err
+}
+
 // retry starts an agent again that has given up, as a supervisor does.
 func (h *host) retry(as func(*agentConfig)) {
 	select {
@@ -119,19 +138,7 @@ func (m *matrix) leave(step crash.Step, leads bool) {
 	dead := m.crashAt(step, 1, m.hosts...)
 	told := make(chan error, 1)
 	go func() { told <- leaves.post("/ddocker/leave?force=1", nil) }()
-	var died *host
-	m.within(patience, step, func() bool {
-		select {
-		case died = <-dead:
-		default:
-		}
-		return died != nil
-	})
-	err := <-told
-	time.Sleep(away)
-	if died != nil {
-		died.start()
-	}
+	died, err := m.outlive(dead, told, step, patience)
 	rest := slices.DeleteFunc(slices.Clone(m.hosts), func(h *host) bool { return h == leaves })
 	m.eventually(name+": it is gone", func() bool {
 		if ended := leaves.hasEnded(); ended {
@@ -202,19 +209,7 @@ func (m *matrix) vote(step crash.Step) {
 	demote := func() error { return asked.post("/ddocker/raft/demote/"+leads.name, nil) }
 	told := make(chan error, 1)
 	go func() { told <- demote() }()
-	var died *host
-	m.within(2*patience, step, func() bool {
-		select {
-		case died = <-dead:
-		default:
-		}
-		return died != nil
-	})
-	err := <-told
-	time.Sleep(away)
-	if died != nil {
-		died.start()
-	}
+	_, err := m.outlive(dead, told, step, 2*patience)
 	m.eventually(fmt.Sprint(step, ": the host is no voter any more"), func() bool {
 		if err != nil {
 			err = demote()

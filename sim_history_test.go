@@ -101,11 +101,10 @@ func stepHolding(s holdingState, verb holdingVerb, said holdingSaid) []any {
 
 // judge says what could not have happened one after another.
 func (h *holdings) judge() (wrong []string) {
-	result, info := porcupine.CheckOperationsVerbose(ofHoldings(), h.all, 20*time.Second)
+	result := porcupine.CheckOperationsTimeout(ofHoldings(), h.all, 20*time.Second)
 	if result == porcupine.Ok {
 		return nil
 	}
-	_ = info
 	for _, part := range ofHoldings().Partition(h.all) {
 		if porcupine.CheckOperations(ofHoldings(), part) {
 			continue

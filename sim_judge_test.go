@@ -38,6 +38,9 @@ func (s *simulation) heal() bool {
 		s.slow(m, 0)
 		s.wake(m)
 	}
+	for _, name := range s.drains {
+		s.insist(nil, http.MethodPost, "/ddocker/nodes/"+name+"/activate")
+	}
 	began := time.Now()
 	for end := began.Add(5 * time.Minute); !s.agreed(); time.Sleep(time.Second) {
 		if time.Now().After(end) {
@@ -47,10 +50,6 @@ func (s *simulation) heal() bool {
 		for _, m := range s.everyone() {
 			s.wake(m)
 		}
-		for _, name := range s.drains {
-			s.insist(nil, http.MethodPost, "/ddocker/nodes/"+name+"/activate")
-		}
-		s.drains = nil
 	}
 	took := time.Since(began)
 	s.note(-1, "they agree after %v", took)
@@ -142,7 +141,20 @@ func (s *simulation) left() []string {
 	if len(s.reborn) > 0 {
 		removed = nil // who joins brings the names of its images along
 	}
-	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed))
+	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed), s.halfLeft())
+}
+
+// halfLeft names the machines that take nothing or are not to vote: nobody wants that, so
+// they have not left after all, and it was not undone.
+func (s *simulation) halfLeft() (wrong []string) {
+	s.hosts[0].inside().log.View(func(l *ledger.Ledger) {
+		for _, n := range l.Nodes() {
+			if n.Drained != "" || n.Vote != "" {
+				wrong = append(wrong, fmt.Sprintf("%s is drained by %q, and its vote is %q", n.Name, n.Drained, n.Vote))
+			}
+		}
+	})
+	return wrong
 }
 
 // excused returns the containers of machines that were set up anew or have left and come

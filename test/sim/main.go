@@ -151,7 +151,7 @@ func (r *runner) play(ctx context.Context, dir string, first, count int, out io.
 	text, err := cmd.CombinedOutput()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	played := 0
+	played, broken := 0, r.sum.failed
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -170,7 +170,8 @@ func (r *runner) play(ctx context.Context, dir string, first, count int, out io.
 	if before := r.sum.schedules - played; before/1000 < r.sum.schedules/1000 {
 		fmt.Fprintf(out, "%d of %d schedules, %d broke a promise\n", r.sum.schedules, r.count, r.sum.failed)
 	}
-	if played < count && (ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
+	unsaid := err != nil && r.sum.failed == broken // a test failed beside what the schedules showed
+	if (played < count || unsaid) && (ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 		r.sum.failed++
 		file := filepath.Join(r.traces, fmt.Sprintf("%d-%d.output", first, first+count-1))
 		os.WriteFile(file, text, 0o666) // whoever misses it sees the sentence below
