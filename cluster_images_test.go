@@ -84,7 +84,7 @@ func (w *world) wrongImages(acknowledged map[string]string, gone map[string]bool
 			copies[i.ID]++
 			tags := slices.DeleteFunc(i.RepoTags, func(tag string) bool { return strings.HasPrefix(tag, "<none>") })
 			if len(tags) == 0 {
-				say("on %s the image %s has no name", h.name, i.ID)
+				say("on %s the image %s has no name, but labels %v", h.name, i.ID, i.Labels)
 			}
 			for _, tag := range tags {
 				if names[tag] != i.ID {

@@ -185,6 +185,17 @@ func sentence(status int, reply []byte) string {
 	return said.Message
 }
 
+// SweepTrials removes what trials have left, within a minute. None may be under way.
+func (e *Engine) SweepTrials(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := e.docker(ctx)
+	if err != nil {
+		return err
+	}
+	return sweep(ctx, c)
+}
+
 // sweep removes what trials have left.
 func sweep(ctx context.Context, c *client.Client) error {
 	ours := filters.NewArgs(filters.Arg("label", LabelProbe))

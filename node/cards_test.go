@@ -2,6 +2,8 @@ package node
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 	"ddocker/engine/enginetest"
 	"ddocker/gpu"
 	"ddocker/sched"
@@ -136,6 +139,39 @@ func TestTrialThatCannotBeMadeIsMadeAgain(t *testing.T) {
 		h.twin.SetGPUs("GPU-a")
 		h.wantCards(time.Minute, "GPU-a")
 		h.wantClosed(reopenAfter + 5*time.Second)
+	})
+}
+
+// A slow engine makes what a life of the agent that has ended asked it for.
+func TestWhatATrialLeavesTooLateIsRemoved(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.plug("GPU-a")
+		h.twin.SetLatency(enginetest.Load, 30*time.Second)
+		h.run()
+		time.Sleep(time.Second)
+		h.end()
+		h.twin.SetLatency(enginetest.Load, 0)
+		h.run()
+		h.wantCards(time.Minute, "GPU-a")
+		left := func() int {
+			req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "http://docker/images/json", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := h.docker.RoundTripper().RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			list, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Count(string(list), engine.LabelProbe)
+		}
+		w.within(time.Minute, "the image of the first trial is there", func() bool { return left() == 1 })
+		w.within(lateTrial, "it is removed", func() bool { return left() == 0 })
 	})
 }
 

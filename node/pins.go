@@ -18,7 +18,7 @@ func (n *Node) movePinned(ctx context.Context) error {
 	}
 	defer n.pinning.release()
 	var shared, all sched.CPUSet
-	sharers := map[string]bool{}
+	sharers := map[string]*ledger.Placement{}
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		h := l.Host(n.cfg.ID)
 		if h == nil {
@@ -26,8 +26,8 @@ func (n *Node) movePinned(ctx context.Context) error {
 		}
 		shared, all = h.Shared(), h.Cores
 		for _, p := range l.Placed(n.cfg.ID) {
-			if p.Grant.Shares() && p.Container != "" {
-				sharers[p.Container] = true
+			if p.Grant.Shares() {
+				sharers[p.ID] = p
 			}
 		}
 	})
@@ -39,7 +39,8 @@ func (n *Node) movePinned(ctx context.Context) error {
 		return err
 	}
 	for _, c := range list {
-		if !sharers[c.ID] || !misplaced(c, shared, all) {
+		// What this host has made may not be confirmed in its copy of the ledger yet.
+		if p := sharers[c.Placement]; p == nil || !belongs(p, &c) || !misplaced(c, shared, all) {
 			continue
 		}
 		if err := n.cfg.Engine.SetCores(ctx, c.ID, shared.List()); err != nil && !engine.IsNotFound(err) {

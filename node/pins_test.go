@@ -109,3 +109,14 @@ func TestContainerThatIsMadeMeanwhileKeepsOffPinnedCoresToo(t *testing.T) {
 		wantCores(t, h, map[string]string{"slow": "2-3", "pinned": "0-1"})
 	})
 }
+
+// The log may not have come as far here as the host that confirmed it.
+func TestContainerThatIsNotConfirmedHereKeepsOffPinnedCoresToo(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, _ := h.place("web", sched.Request{})
+		h.outside("web", `{"Image":"busybox","Labels":{"ddocker.placement":"`+p.ID+`"}}`)
+		h.create("pinned", sched.Request{MilliCPU: 2 * sched.Core})
+		wantCores(t, h, map[string]string{"web": "2-3", "pinned": "0-1"})
+	})
+}

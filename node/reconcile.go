@@ -90,6 +90,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 	})
 	n.mu.Lock()
 	open, fresh := n.openOrFresh(placed, time.Now())
+	n.leaveRenamed(open, placed, list, time.Now())
 	steps, outsiders := settle(placed, list, open, fresh, expired)
 	n.mu.Unlock()
 	for _, s := range steps {
@@ -248,6 +249,46 @@ func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) (open, fre
 	}
 	n.seen = seen
 	return open, fresh
+}
+
+// naming is what a container was last seen to be called, and since when the ledger has
+// called it otherwise without that having changed; zero: it has not.
+type naming struct {
+	name  string
+	since time.Time
+}
+
+// renameGrace is for a container that is called otherwise in the ledger, which hears of a
+// new name first. It is longer than the engine is waited for.
+const renameGrace = time.Minute
+
+// leaveRenamed counts among the open placements those whose containers may be about to
+// get the name that the ledger has. Where somebody renamed a container beside the cluster,
+// its name has changed since the last look.
+func (n *Node) leaveRenamed(open map[string]bool, placed []*ledger.Placement, list []engine.Container, now time.Time) {
+	names := map[string]string{}
+	for _, p := range placed {
+		names[p.Container] = p.Name
+	}
+	seen := map[string]naming{}
+	for _, c := range list {
+		name, ours := names[c.ID]
+		if !ours {
+			continue
+		}
+		last, known := n.names[c.ID]
+		this := naming{name: c.Name}
+		if name != c.Name && (!known || last.name == c.Name) {
+			if this.since = last.since; this.since.IsZero() {
+				this.since = now
+			}
+			if now.Sub(this.since) < renameGrace {
+				open[c.Placement] = true
+			}
+		}
+		seen[c.ID] = this
+	}
+	n.names = seen
 }
 
 // unsettled says whether a reservation waits for its container or its grace.

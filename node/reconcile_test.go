@@ -133,8 +133,41 @@ func TestContainerRenamedOnItsHostIsKnownByItsNewName(t *testing.T) {
 		h := w.hosts[0]
 		h.run()
 		p, id := h.create("web", sched.Request{})
+		time.Sleep(reconcileEvery) // until it was seen as web
 		h.rename(id, "www")
 		w.within(3*time.Second, "the ledger has the new name", func() bool { return w.placement(p.ID).Name == "www" })
+	})
+}
+
+// The ledger hears of a new name first: a look in between, or the first one of another
+// life, is not to take it back.
+func TestContainerThatIsAboutToBeRenamedKeepsItsNewName(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, id := h.create("web", sched.Request{})
+		h.renameInLedger(p.ID, "www")
+		h.look()
+		h.look()
+		if name := w.placement(p.ID).Name; name != "www" {
+			t.Errorf("the ledger calls it %s again", name)
+		}
+		h.rename(id, "www")
+		h.look()
+		time.Sleep(renameGrace)
+		h.look()
+		if name := w.placement(p.ID).Name; name != "www" {
+			t.Errorf("after the rename the ledger calls it %s", name)
+		}
+	})
+}
+
+func TestContainerThatIsNotRenamedInTimeGetsItsOldNameBack(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		h.run()
+		p, _ := h.create("web", sched.Request{})
+		h.renameInLedger(p.ID, "www")
+		w.within(renameGrace+2*reconcileEvery, "the ledger has the old name", func() bool { return w.placement(p.ID).Name == "web" })
 	})
 }
 
@@ -191,6 +224,15 @@ func TestNewCardsAreRegistered(t *testing.T) {
 			return n == 1
 		})
 	})
+}
+
+// renameInLedger has the ledger call a container otherwise, as every rename begins.
+func (h *host) renameInLedger(placement, name string) {
+	h.w.Helper()
+	result, _, err := h.cfg.Log.Propose(h.w.Context(), ledger.Command{Rename: &ledger.Rename{Placement: placement, Name: name}})
+	if err != nil || result.Refusal != nil {
+		h.w.Fatal(result.Refusal, err)
+	}
 }
 
 // rename renames a container with plain docker.

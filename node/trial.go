@@ -71,6 +71,7 @@ func (n *Node) try(uuid string) {
 		return
 	}
 	way, why, err := n.cfg.Engine.GPUs(n.life, uuid)
+	n.begin(n.sweepTrial)
 	if err != nil {
 		now := before
 		now.err, now.failed = err.Error(), before.failed+1
@@ -86,6 +87,26 @@ func (n *Node) try(uuid string) {
 	}
 	n.tellCards(n.life)
 	n.Kick()
+}
+
+// lateTrial is how long an engine may still be at what a trial asked it for that was not
+// seen to its end, mostly in an earlier life of this agent.
+const lateTrial = 2 * time.Minute
+
+// sweepTrial removes what came of a trial too late to be seen.
+func (n *Node) sweepTrial() {
+	if !wait(n.life, lateTrial) {
+		return
+	}
+	n.cards.mu.Lock()
+	running := n.cards.trial.running // it sweeps, and is followed by this once more
+	n.cards.mu.Unlock()
+	if running {
+		return
+	}
+	if err := n.cfg.Engine.SweepTrials(n.life); err != nil {
+		n.log.Debug("what a trial left stays until the next one", "err", err)
+	}
 }
 
 // tried notes what came of a trial. Where the engine may have restarted since it began,
