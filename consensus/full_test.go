@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -94,5 +95,37 @@ func TestANodeOnAFullDiskEnds(t *testing.T) {
 			t.Errorf("it starts on a full disk: %v", err)
 		}
 		sick.off()
+	})
+}
+
+// The leader goes on sending after a refusal. Where it does not wait for answers before it
+// sends more, it can wait for ever for room in its own queue: hashicorp/raft#612.
+func TestAVoterThatRefusesEntriesForAMomentGetsThemAll(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, c *cluster) {
+		sick := c.others(c.leader())[0]
+		disk := &Disk{}
+		sick.halt()
+		sick.stores = disk.under(sick.stores)
+		sick.start()
+		c.eventually("it is back", c.complete)
+		leader := c.leader()
+		for round := range 30 {
+			disk.Fill(true)
+			var writers sync.WaitGroup
+			for i := range 8 {
+				writers.Go(func() {
+					for j := range 4 {
+						leader.propose(write(uint16(1 + 32*round + 4*i + j)))
+						if i+j == 3 {
+							disk.Fill(false)
+						}
+					}
+				})
+			}
+			writers.Wait()
+			c.within(20*time.Second, "it has all entries", func() bool {
+				return sick.raft.Load().LastIndex() == leader.raft.Load().LastIndex()
+			})
+		}
 	})
 }
