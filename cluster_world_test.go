@@ -428,7 +428,19 @@ func (w *world) whole() {
 	})
 }
 
+// settled says whether the agent knows all n machines as they are, and all cards are open.
 func (h *host) settled(n int) bool {
+	open := h.agrees(n)
+	if open {
+		h.inside().log.View(func(l *ledger.Ledger) {
+			open = !slices.ContainsFunc(l.Nodes(), func(m *ledger.Node) bool { return len(m.Observed.Cards) > 0 })
+		})
+	}
+	return open
+}
+
+// agrees says whether the agent knows all n machines as they are.
+func (h *host) agrees(n int) bool {
 	a, w := h.inside(), h.of
 	if a == nil || len(a.log.Servers()) != min(n, votersOf(n)+2) || len(a.log.Status().Voters) != votersOf(n) {
 		return false
@@ -442,7 +454,7 @@ func (h *host) settled(n int) bool {
 	a.log.View(func(l *ledger.Ledger) {
 		for _, m := range l.Nodes() {
 			cards := w.cardsOf(m.Name)
-			if len(m.Observed.Images) > 0 && m.Observed.Closed == "" && len(m.Capacity.Cards) == cards && len(m.Observed.Cards) == 0 {
+			if len(m.Observed.Images) > 0 && m.Observed.Closed == "" && len(m.Capacity.Cards) == cards {
 				nodes++
 			}
 		}

@@ -72,7 +72,7 @@ func (s *simulation) agreed() bool {
 		s.hosts = append(s.hosts, m.host)
 	}
 	for _, m := range all {
-		if !m.settled(len(all)) {
+		if !m.agrees(len(all)) {
 			return false
 		}
 	}
@@ -145,12 +145,15 @@ func (s *simulation) left() []string {
 }
 
 // halfLeft names the machines that take nothing or are not to vote: nobody wants that, so
-// they have not left after all, and it was not undone.
+// they have not left after all, and it was not undone. Nor is any card to be out of order.
 func (s *simulation) halfLeft() (wrong []string) {
 	s.hosts[0].inside().log.View(func(l *ledger.Ledger) {
 		for _, n := range l.Nodes() {
 			if n.Drained != "" || n.Vote != "" {
 				wrong = append(wrong, fmt.Sprintf("%s is drained by %q, and its vote is %q", n.Name, n.Drained, n.Vote))
+			}
+			for _, c := range n.Observed.Cards {
+				wrong = append(wrong, fmt.Sprintf("on %s card %s is %s", n.Name, c.UUID, c.Why))
 			}
 		}
 	})
