@@ -90,7 +90,7 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 	if refusal != nil {
 		return refusal
 	}
-	if err := a.noteLeaving(was); err != nil {
+	if err := a.noteLeaving(was, by); err != nil {
 		return err
 	}
 	if err := a.stepBack(ctx, command); err != nil {
@@ -135,15 +135,16 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 type before struct {
 	Drained string          `json:"drained,omitempty"` // by whom
 	Vote    ledger.Suffrage `json:"vote,omitempty"`
+	By      string          `json:"by,omitempty"` // who has it leave; empty: not known
 }
 
 // noteLeaving notes what is to be undone if this node does not leave after all, unless
 // there is such a note of an earlier time.
-func (a *agent) noteLeaving(was ledger.Node) error {
+func (a *agent) noteLeaving(was ledger.Node, by string) error {
 	if exists(a.cfg.DataDir, fileLeaving) {
 		return nil
 	}
-	text, err := json.Marshal(before{was.Drained, was.Vote})
+	text, err := json.Marshal(before{was.Drained, was.Vote, by})
 	if err != nil {
 		return err
 	}
@@ -195,7 +196,8 @@ func (a *agent) undoAlone(ctx context.Context) error {
 	}
 }
 
-// undoLeave undoes what stepBack did. Its caller holds leaving.
+// undoLeave undoes what stepBack did, and nothing that somebody else has decided since. Its
+// caller holds leaving.
 func (a *agent) undoLeave(ctx context.Context) error {
 	path := filepath.Join(a.cfg.DataDir, fileLeaving)
 	text, err := os.ReadFile(path)
@@ -209,12 +211,26 @@ func (a *agent) undoLeave(ctx context.Context) error {
 	if err := json.Unmarshal(text, &was); err != nil {
 		return err
 	}
-	err = a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
-	if err = errors.Join(err, a.wishVote(ctx, was.Vote)); err != nil {
+	if err := a.log.Read(ctx); err != nil {
+		return err
+	}
+	var now ledger.Node
+	a.log.View(func(l *ledger.Ledger) {
+		if n := l.Node(a.id.NodeID()); n != nil {
+			now = *n
+		}
+	})
+	if was.By == "" || now.Drained == was.By {
+		err = a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
+	}
+	if now.Vote == ledger.Never {
+		err = errors.Join(err, a.wishVote(ctx, was.Vote))
+	}
+	if err != nil {
 		return err
 	}
 	a.cfg.Logger.Info("this host did not leave, and is again what it was before")
-	return os.Remove(path)
+	return errors.Join(os.Remove(path), syncDir(a.cfg.DataDir))
 }
 
 // decree has the ledger carry out a command.

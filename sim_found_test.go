@@ -78,6 +78,35 @@ func TestALeaveThatWasCutShortIsUndone(t *testing.T) {
 	})
 }
 
+// What somebody decides about a host that died while it left is not undone with the leave.
+func TestWhatIsDecidedAfterALeaveThatWasCutShortStays(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		leaves := w.hosts[1]
+		if leaves == w.leader() {
+			leaves = w.hosts[2]
+		}
+		id, died := leaves.inside().id.NodeID(), leaves.crashAt(crash.LeaveVoteless, 1)
+		if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
+			t.Error("it has left")
+		}
+		<-died
+		by := w.leader().inside()
+		if err := by.decree(w.soon(), ledger.Command{Drain: &ledger.Drain{Node: id, By: "an operator"}}); err != nil {
+			t.Error(err)
+		}
+		if err := by.decree(w.soon(), ledger.Command{Vote: &ledger.Vote{Node: id, Want: ledger.Always}}); err != nil {
+			t.Error(err)
+		}
+		leaves.start()
+		w.eventually("the leave is undone", func() bool { return !exists(leaves.data, fileLeaving) })
+		w.leader().inside().log.View(func(l *ledger.Ledger) {
+			if n := l.NodeNamed(leaves.name); n.Drained != "an operator" || n.Vote != ledger.Always {
+				t.Errorf("it is drained by %q, and its vote is %q", n.Drained, n.Vote)
+			}
+		})
+	})
+}
+
 // A host that was told to stop in the middle of a create said that another place may be
 // found, and could not release the one that was reserved: the create was refused its name.
 func TestAHostThatStopsUnderACreateDoesNotHaveItRefusedItsOwnName(t *testing.T) {
