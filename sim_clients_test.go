@@ -240,13 +240,14 @@ func (c *simClient) remove() {
 	c.mu.Unlock()
 	for range 3 {
 		ctx, cancel := c.patience()
-		call := c.history.now()
+		call, calm := c.history.now(), c.calmSince()
 		by := c.any()
 		err := by.docker().ContainerRemove(ctx, w.id, container.RemoveOptions{Force: true})
 		cancel()
 		c.note(c.id, "rm %s by %s: %v", w.name, by.name, err)
 		if err == nil {
 			c.released(w, granted, call)
+			c.lingers(w.name, []string{w.port}, call, calm())
 			c.history.add(c.id, release, granted, call, w.port)
 			c.mu.Lock()
 			w.gone = true
@@ -254,6 +255,7 @@ func (c *simClient) remove() {
 			return
 		}
 		c.released(w, unheard, call)
+		c.lingers(w.name, []string{w.port}, call, calm())
 		c.history.add(c.id, release, unheard, call, w.port)
 		if strings.Contains(err.Error(), "No such container") {
 			return
@@ -271,14 +273,13 @@ func (c *simClient) released(w *work, said holdingSaid, call int64) {
 	for _, name := range names {
 		c.history.add(c.id, release, said, call, "name "+name)
 	}
-	c.lingers(w, call)
 }
 
 // lingers notes that what a container held may be held a little longer, though it is gone:
 // where nobody leads its host tells the ledger later.
-func (c *simClient) lingers(w *work, call int64) {
-	if !c.calm() {
-		c.history.add(c.id, acquire, unheard, call, "name "+w.name, w.port)
+func (c *simClient) lingers(name string, ports []string, call int64, calm bool) {
+	if !calm {
+		c.history.add(c.id, acquire, unheard, call, append(ports, "name "+name)...)
 	}
 }
 
@@ -287,17 +288,17 @@ func (c *simClient) removeScarce() {
 	name := fmt.Sprint("scarce", c.rng.IntN(scarce))
 	ctx, cancel := c.patience()
 	defer cancel()
-	call, by := c.history.now(), c.any()
+	call, calm, by := c.history.now(), c.calmSince(), c.any()
 	ports := c.portsOf(name)
 	err := by.docker().ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
 	c.note(c.id, "rm %s by %s: %v", name, by.name, err)
-	for _, p := range append(ports, c.portsOf(name)...) {
-		c.history.add(c.id, release, unheard, call, p)
-	}
+	ports = append(ports, c.portsOf(name)...)
+	c.history.add(c.id, release, unheard, call, ports...)
+	c.lingers(name, ports, call, calm())
 	switch {
 	case err == nil:
 		c.history.add(c.id, release, granted, call, "name "+name)
-	case strings.Contains(err.Error(), "No such container") && c.calm():
+	case strings.Contains(err.Error(), "No such container") && calm():
 		c.history.add(c.id, release, denied, call, "name "+name)
 	default:
 		c.history.add(c.id, release, unheard, call, "name "+name)

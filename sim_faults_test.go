@@ -51,8 +51,27 @@ func (s *simulation) play() {
 	}
 }
 
-// calm says whether nothing is broken.
-func (s *simulation) calm() bool { return s.active.Load() == 0 && len(s.up()) == len(s.everyone()) }
+// calm says whether nothing is broken, and somebody leads.
+func (s *simulation) calm() bool { return s.active.Load() == 0 && s.steady() && s.leads() != nil }
+
+// calmSince returns what says whether it has been calm from now on.
+func (s *simulation) calmSince() func() bool {
+	begun, calm := s.begun.Load(), s.calm()
+	return func() bool { return calm && s.begun.Load() == begun && s.calm() }
+}
+
+// steady says whether all agents run, and none may be about to end by itself.
+func (s *simulation) steady() bool {
+	for _, m := range s.everyone() {
+		s.mu.Lock()
+		born := s.births[m.name]
+		s.mu.Unlock()
+		if m.alive() == nil || born.After(time.Now()) {
+			return false
+		}
+	}
+	return true
+}
 
 // begin breaks something.
 func (s *simulation) begin(f *fault) {
@@ -183,7 +202,7 @@ func (s *simulation) behead(f *fault) {
 		return
 	}
 	f.Host = slices.Index(s.machines, h)
-	alone := s.active.Load() == 1 && len(s.up()) == len(s.everyone()) && len(h.inside().log.Status().Voters) >= 3
+	alone := s.active.Load() == 1 && s.steady() && len(h.inside().log.Status().Voters) >= 3
 	h.kill()
 	if !alone {
 		return
