@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -304,7 +306,7 @@ func (h *host) die() {
 	h.stores = h.stores.Copy()
 	h.lives++
 	moved := fmt.Sprintf("%s/%s.%d", h.of.dir, h.name, h.lives)
-	if err := os.Rename(h.data, moved); err != nil {
+	if err := os.Rename(h.data, moved); err != nil && !errors.Is(err, fs.ErrNotExist) { // it had just begun
 		h.of.t.Error(err)
 	}
 	h.data, h.life, h.agent = moved, nil, nil

@@ -135,11 +135,8 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 	id, err := by.create(ctx, want)
 	c.note(c.id, "create %+v by %s: %.12s %v", want, by.name, id, err)
 	if err != nil {
-		c.mu.Lock()
-		leaving := c.reborn[by.name] // its own attempt may have been cut off with it
-		c.mu.Unlock()
 		switch said := err.Error(); {
-		case strings.Contains(said, "is already in use by") && !leaving:
+		case strings.Contains(said, "is already in use by"):
 			c.history.add(c.id, acquire, denied, call, name)
 			return false
 		case port != "" && strings.Contains(after(said, " free: "), want.port):

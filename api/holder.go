@@ -200,6 +200,17 @@ func (a *API) rename(w http.ResponseWriter, c *call) {
 		return
 	}
 	name = strings.TrimPrefix(name, "/")
+	if t.Placement == nil { // as far as this replica knows
+		if err := a.cfg.Log.Read(c.Context()); err != nil {
+			failWith(w, err)
+			return
+		}
+		a.cfg.Log.View(func(l *ledger.Ledger) {
+			if now, refusal := l.Resolve(t.Container); refusal == nil && now.Container == t.Container {
+				t = now
+			}
+		})
+	}
 	if t.Placement == nil {
 		a.renameOutsider(w, c, t, name)
 		return

@@ -180,6 +180,25 @@ func TestContainerThatIsBeingMadeSaysSo(t *testing.T) {
 	})
 }
 
+// A node that lacks what the cluster has decided lately may know a container only from its
+// engine.
+func TestRenameWaitsForWhatThisReplicaLacks(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h := w.hosts[0]
+		h.replica.Lag()
+		id := w.hosts[1].create("web", on("n2"))
+		h.replica.Cut(true)
+		if got := h.ask(post, "/containers/"+id+"/rename?name=www", ""); got.status < 500 {
+			t.Errorf("without a leader: %+v", got)
+		}
+		wantList(t, "containers of n2", w.hosts[1].has(), "web")
+		h.replica.Cut(false)
+		h.want(http.StatusNoContent, "", post, "/containers/"+id+"/rename?name=www", "")
+		wantList(t, "containers of n2", w.hosts[1].has(), "www")
+		w.hosts[1].want(http.StatusOK, `"/www"`, get, "/containers/www/json", "")
+	})
+}
+
 func TestRenameIsTheLedgersAndTheEngines(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		h := w.hosts[0]

@@ -58,8 +58,8 @@ func (n *Node) nameFree(ctx context.Context, name string) error {
 	if n.cfg.Log.View(look); taken == nil {
 		return nil
 	}
-	if err := n.cfg.Log.Read(ctx); err != nil { // it may just have been freed elsewhere
-		return taken
+	if err := n.cfg.Log.Read(ctx); err != nil { // it may just have been freed, by this node's own Abandon too
+		return fmt.Errorf("reserve a place for %s: %w", name, err)
 	}
 	if n.cfg.Log.View(look); taken == nil {
 		return nil
@@ -176,12 +176,16 @@ func turned(hosts []*sched.Host) []*sched.Host {
 }
 
 // Abandon gives up a placement whose holder was certainly not asked to realize
-// it: that is for the caller to know. The error is that of a log without a leader.
+// it: that is for the caller to know. The error is that of a log without a leader, or a
+// *ledger.Refusal where the cluster has removed this node.
 func (n *Node) Abandon(ctx context.Context, placement string) error {
 	n.mu.Lock()
 	delete(n.sent, placement) // its host did nothing wrong
 	n.mu.Unlock()
-	_, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement, Expired: true}})
+	result, _, err := n.cfg.Log.Propose(ctx, ledger.Command{Release: &ledger.Release{Placement: placement, Expired: true}})
+	if err == nil && result.Refusal != nil {
+		err = result.Refusal
+	}
 	if err != nil {
 		return fmt.Errorf("release placement %s: %w", placement, err)
 	}

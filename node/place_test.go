@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -58,6 +59,20 @@ func TestTakenNameIsRefusedBeforeAFullCluster(t *testing.T) {
 		w.hosts[0].create("web", sched.Request{})
 		_, _, err := w.hosts[1].Place(w.Context(), w.ask("web", sched.Request{Memory: 1 << 50}))
 		wantRefusal(t, err, ledger.Conflict, `"/web" is already in use`)
+	})
+}
+
+// It may have been freed since, by this node itself too.
+func TestNameThatMayBeFreeAgainIsNotSaidToBeTaken(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].create("web", sched.Request{})
+		h := w.hosts[1]
+		h.replica.Cut(true)
+		_, _, err := h.Place(w.Context(), w.ask("web", sched.Request{}))
+		var refusal *ledger.Refusal
+		if err == nil || errors.As(err, &refusal) {
+			t.Errorf("without a leader it is said: %v", err)
+		}
 	})
 }
 
