@@ -420,7 +420,7 @@ func (s *simulation) list(who int, by *simHost) {
 	s.mu.Lock()
 	now := s.weather
 	s.mu.Unlock()
-	if trips := 12 * max(net.Delay+net.Jitter, now.Delay+now.Jitter); took > listWithin+trips {
+	if trips := 18 * max(net.Delay+net.Jitter, now.Delay+now.Jitter); took > listWithin+trips {
 		s.wrong("ps by %s took %v", by.name, took)
 	}
 	s.mu.Lock()
