@@ -55,7 +55,7 @@ func (s *simulation) heal() bool {
 			s.wake(m) // it may have ended, because there is room again
 		}
 		if !s.agreed() {
-			since = now.Add(time.Second)
+			since = time.Now().Add(time.Second) // when it is looked again
 		}
 		time.Sleep(time.Second)
 	}
