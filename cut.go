@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -76,14 +77,15 @@ func (o *outward) cut(gone func(node string) bool) {
 // hear that it may go.
 const leaveGrace = 2 * time.Second
 
-// refusal says why nobody here speaks with a node that shows that key, as an error.
+// refusal says why nobody here speaks with a node that shows that key, as an error. It is
+// this node's word on another and never an *unwelcome, which is the others' on this one.
 func (a *agent) refusal(node, key string) (err error) {
 	a.log.View(func(l *ledger.Ledger) {
 		if n := l.Node(node); n != nil && n.Key != "" && key != "" && n.Key != key {
 			err = fmt.Errorf("node %s has registered another key", n.Name)
 		}
 		if gone := l.GoneNode(node); gone != nil && !(gone.Left && time.Since(gone.At) < leaveGrace) {
-			err = farewell(gone)
+			err = errors.New(partingOf(gone).Error())
 		}
 	})
 	return err

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -104,6 +106,35 @@ func TestWhatIsDecidedAfterALeaveThatWasCutShortStays(t *testing.T) {
 				t.Errorf("it is drained by %q, and its vote is %q", n.Drained, n.Vote)
 			}
 		})
+	})
+}
+
+// A host that heard no leader and greeted one that had been removed, for example the one by
+// which it had joined, took the removal for its own.
+func TestAHostThatGreetsARemovedOneStays(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		stays, gone := w.hosts[1], w.hosts[2]
+		stays.stop()
+		stays.start(joining(gone, "used up"))
+		w.whole()
+		w.split(gone)
+		w.eventually("it is removed", func() bool {
+			return w.hosts[0].ask(http.MethodDelete, "/ddocker/nodes/"+gone.name+"?force=1", nil) == nil
+		})
+		w.eventually("that is known", func() bool { return stays.inside().gone(gone.inside().id.NodeID()) })
+		w.net.Heal()
+		w.net.Cut(w.hosts[0].ip, stays.ip)
+		w.net.Cut(stays.ip, w.hosts[0].ip)
+		time.Sleep(10 * lostAfter)
+		select {
+		case err := <-stays.ended:
+			t.Fatalf("it ended with: %v", err)
+		default:
+		}
+		w.net.Heal()
+		gone.forget()
+		w.hosts = w.hosts[:2]
+		w.whole()
 	})
 }
 
