@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"ddocker/consensus/ledger"
@@ -24,6 +25,9 @@ const fileParted = "parted"
 
 // fileLeaving stands there while a node leaves: before, in JSON.
 const fileLeaving = "leaving"
+
+// toLeave ends the name of who drains a node, where it is drained by its leave.
+const toLeave = ", to leave"
 
 // Bounds of a leave.
 const (
@@ -90,7 +94,7 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 	if refusal != nil {
 		return refusal
 	}
-	if err := a.noteLeaving(was, by); err != nil {
+	if err := a.noteLeaving(was); err != nil {
 		return err
 	}
 	if err := a.stepBack(ctx, command); err != nil {
@@ -108,7 +112,7 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 	a.cfg.crash.At(crash.LeaveAsked)
 	// What is asked for meanwhile goes to hosts that stay.
-	if err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: command.Node, By: command.By}}); err != nil {
+	if err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: command.Node, By: command.By + toLeave}}); err != nil {
 		return err
 	}
 	a.cfg.crash.At(crash.LeaveDrained)
@@ -135,16 +139,15 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 type before struct {
 	Drained string          `json:"drained,omitempty"` // by whom
 	Vote    ledger.Suffrage `json:"vote,omitempty"`
-	By      string          `json:"by,omitempty"` // who has it leave; empty: not known
 }
 
 // noteLeaving notes what is to be undone if this node does not leave after all, unless
 // there is such a note of an earlier time.
-func (a *agent) noteLeaving(was ledger.Node, by string) error {
+func (a *agent) noteLeaving(was ledger.Node) error {
 	if exists(a.cfg.DataDir, fileLeaving) {
 		return nil
 	}
-	text, err := json.Marshal(before{was.Drained, was.Vote, by})
+	text, err := json.Marshal(before{was.Drained, was.Vote})
 	if err != nil {
 		return err
 	}
@@ -196,8 +199,8 @@ func (a *agent) undoAlone(ctx context.Context) error {
 	}
 }
 
-// undoLeave undoes what stepBack did, and nothing that somebody else has decided since. Its
-// caller holds leaving.
+// undoLeave undoes what stepBack did, and no drain or vote that somebody has decided since;
+// that it is never to vote is what stepBack wishes too. Its caller holds leaving.
 func (a *agent) undoLeave(ctx context.Context) error {
 	path := filepath.Join(a.cfg.DataDir, fileLeaving)
 	text, err := os.ReadFile(path)
@@ -214,13 +217,12 @@ func (a *agent) undoLeave(ctx context.Context) error {
 	if err := a.log.Read(ctx); err != nil {
 		return err
 	}
-	var now ledger.Node
-	a.log.View(func(l *ledger.Ledger) {
-		if n := l.Node(a.id.NodeID()); n != nil {
-			now = *n
-		}
-	})
-	if was.By == "" || now.Drained == was.By {
+	var now *ledger.Node
+	a.log.View(func(l *ledger.Ledger) { now = l.Node(a.id.NodeID()) })
+	if now == nil {
+		return nil // it has left after all, and is told so
+	}
+	if strings.HasSuffix(now.Drained, toLeave) {
 		err = a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
 	}
 	if now.Vote == ledger.Never {

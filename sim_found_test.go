@@ -93,7 +93,7 @@ func TestWhatIsDecidedAfterALeaveThatWasCutShortStays(t *testing.T) {
 		}
 		<-died
 		by := w.leader().inside()
-		if err := by.decree(w.soon(), ledger.Command{Drain: &ledger.Drain{Node: id, By: "an operator"}}); err != nil {
+		if err := w.leader().post("/ddocker/nodes/"+leaves.name+"/drain", nil); err != nil { // by root, as the leave
 			t.Error(err)
 		}
 		if err := by.decree(w.soon(), ledger.Command{Vote: &ledger.Vote{Node: id, Want: ledger.Always}}); err != nil {
@@ -102,7 +102,7 @@ func TestWhatIsDecidedAfterALeaveThatWasCutShortStays(t *testing.T) {
 		leaves.start()
 		w.eventually("the leave is undone", func() bool { return !exists(leaves.data, fileLeaving) })
 		w.leader().inside().log.View(func(l *ledger.Ledger) {
-			if n := l.NodeNamed(leaves.name); n.Drained != "an operator" || n.Vote != ledger.Always {
+			if n := l.NodeNamed(leaves.name); n.Drained != "root" || n.Vote != ledger.Always {
 				t.Errorf("it is drained by %q, and its vote is %q", n.Drained, n.Vote)
 			}
 		})

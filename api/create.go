@@ -257,7 +257,7 @@ func (a *API) unreached(ctx context.Context, p *ledger.Placement, err error) err
 	a.cfg.Crash.At(crash.CreateUnreached)
 	a.hosts.unreached(p.Node)
 	if kept := a.cfg.Node.Abandon(ctx, p.ID); kept != nil {
-		return fmt.Errorf("create %s: host %s cannot be reached (%w), and what is reserved there is not released yet (%w): try again in a moment",
+		return fmt.Errorf("create %s: host %s cannot be reached (%w), and what is reserved there is not released yet (%v): try again in a moment",
 			p.Name, a.hosts.name(p.Node), err, kept)
 	}
 	a.cfg.Crash.At(crash.CreateUnreserved)

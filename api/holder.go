@@ -205,11 +205,9 @@ func (a *API) rename(w http.ResponseWriter, c *call) {
 			failWith(w, err)
 			return
 		}
-		a.cfg.Log.View(func(l *ledger.Ledger) {
-			if now, refusal := l.Resolve(t.Container); refusal == nil && now.Container == t.Container {
-				t = now
-			}
-		})
+		if now, refusal := a.resolve(c.Context(), t.Container); refusal == nil && now.Node == t.Node {
+			t = now
+		}
 	}
 	if t.Placement == nil {
 		a.renameOutsider(w, c, t, name)

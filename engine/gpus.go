@@ -21,8 +21,8 @@ import (
 )
 
 // LabelProbe is the label of what GPUs makes to find out: a container that never
-// runs, and the image that it is made from. Both are gone when GPUs returns, or at its
-// next call. Its value is made anew for each of them.
+// runs, and the image that it is made from. Both are gone when GPUs returns, or after
+// SweepTrials. Its value is made anew for each of them.
 const LabelProbe = "ddocker.probe"
 
 // Way is how an engine gives GPUs to containers.

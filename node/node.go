@@ -136,7 +136,7 @@ type Node struct {
 	// unsure tells when a placement was first seen to hold other than its container has.
 	// It belongs to that loop, too.
 	unsure map[string]time.Time
-	// names are those of containers at the last look, by ID. They belong to it as well.
+	// names are the ledger's for placements, by their IDs. They belong to it as well.
 	names map[string]naming
 	// namesakes were warned of, IDs by name, and so was of leftOut images. They belong
 	// to whoever holds naming.

@@ -177,7 +177,7 @@ func turned(hosts []*sched.Host) []*sched.Host {
 
 // Abandon gives up a placement whose holder was certainly not asked to realize
 // it: that is for the caller to know. The error is that of a log without a leader, or a
-// *ledger.Refusal where the cluster has removed this node.
+// *ledger.Refusal where it has been realized after all.
 func (n *Node) Abandon(ctx context.Context, placement string) error {
 	n.mu.Lock()
 	delete(n.sent, placement) // its host did nothing wrong

@@ -251,44 +251,35 @@ func (n *Node) openOrFresh(placed []*ledger.Placement, now time.Time) (open, fre
 	return open, fresh
 }
 
-// naming is what a container was last seen to be called, and since when the ledger has
-// called it otherwise without that having changed; zero: it has not.
+// naming is what the ledger calls a placement, and since when this agent has seen it do so.
 type naming struct {
 	name  string
 	since time.Time
 }
 
-// renameGrace is for a container that is called otherwise in the ledger, which hears of a
-// new name first. It is longer than the engine is waited for.
+// renameGrace is how long a name of the ledger's is not taken back because the container
+// has another: renames begin in the ledger. It is longer than the engine is waited for.
 const renameGrace = time.Minute
 
-// leaveRenamed counts among the open placements those whose containers may be about to
-// get the name that the ledger has. Where somebody renamed a container beside the cluster,
-// its name has changed since the last look.
+// leaveRenamed counts among the open placements those whose containers are called otherwise
+// and may be about to be renamed.
 func (n *Node) leaveRenamed(open map[string]bool, placed []*ledger.Placement, list []engine.Container, now time.Time) {
-	names := map[string]string{}
-	for _, p := range placed {
-		names[p.Container] = p.Name
-	}
-	seen := map[string]naming{}
+	called := map[string]string{}
 	for _, c := range list {
-		name, ours := names[c.ID]
-		if !ours {
-			continue
-		}
-		last, known := n.names[c.ID]
-		this := naming{name: c.Name}
-		if name != c.Name && (!known || last.name == c.Name) {
-			if this.since = last.since; this.since.IsZero() {
-				this.since = now
-			}
-			if now.Sub(this.since) < renameGrace {
-				open[c.Placement] = true
-			}
-		}
-		seen[c.ID] = this
+		called[c.ID] = c.Name
 	}
-	n.names = seen
+	names := map[string]naming{}
+	for _, p := range placed {
+		this := n.names[p.ID]
+		if this.name != p.Name {
+			this = naming{p.Name, now}
+		}
+		names[p.ID] = this
+		if name, there := called[p.Container]; there && name != p.Name && now.Sub(this.since) < renameGrace {
+			open[p.ID] = true
+		}
+	}
+	n.names = names
 }
 
 // unsettled says whether a reservation waits for its container or its grace.

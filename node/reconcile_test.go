@@ -133,7 +133,7 @@ func TestContainerRenamedOnItsHostIsKnownByItsNewName(t *testing.T) {
 		h := w.hosts[0]
 		h.run()
 		p, id := h.create("web", sched.Request{})
-		time.Sleep(reconcileEvery) // until it was seen as web
+		time.Sleep(2 * renameGrace) // before, it may be a rename of the cluster's that was not carried out yet
 		h.rename(id, "www")
 		w.within(3*time.Second, "the ledger has the new name", func() bool { return w.placement(p.ID).Name == "www" })
 	})
@@ -152,11 +152,17 @@ func TestContainerThatIsAboutToBeRenamedKeepsItsNewName(t *testing.T) {
 			t.Errorf("the ledger calls it %s again", name)
 		}
 		h.rename(id, "www")
+		h.renameInLedger(p.ID, "site") // and another rename begins
+		h.look()
+		if name := w.placement(p.ID).Name; name != "site" {
+			t.Errorf("while it is renamed again the ledger calls it %s", name)
+		}
+		h.rename(id, "site")
 		h.look()
 		time.Sleep(renameGrace)
 		h.look()
-		if name := w.placement(p.ID).Name; name != "www" {
-			t.Errorf("after the rename the ledger calls it %s", name)
+		if name := w.placement(p.ID).Name; name != "site" {
+			t.Errorf("after the renames the ledger calls it %s", name)
 		}
 	})
 }

@@ -95,17 +95,22 @@ const lateTrial = 2 * time.Minute
 
 // sweepTrial removes what came of a trial too late to be seen.
 func (n *Node) sweepTrial() {
-	if !wait(n.life, lateTrial) {
-		return
-	}
-	n.cards.mu.Lock()
-	running := n.cards.trial.running // it sweeps, and is followed by this once more
-	n.cards.mu.Unlock()
-	if running {
-		return
-	}
-	if err := n.cfg.Engine.SweepTrials(n.life); err != nil {
-		n.log.Debug("what a trial left stays until the next one", "err", err)
+	for wait(n.life, lateTrial) {
+		n.cards.mu.Lock()
+		busy := n.cards.trial.running
+		n.cards.trial.running = true // none may begin
+		n.cards.mu.Unlock()
+		if busy { // it sweeps, if it gets that far
+			continue
+		}
+		err := n.cfg.Engine.SweepTrials(n.life)
+		n.cards.mu.Lock()
+		n.cards.trial.running = false
+		n.cards.mu.Unlock()
+		if err == nil {
+			return
+		}
+		n.log.Debug("what a trial left stays for now", "err", err)
 	}
 }
 
