@@ -276,7 +276,10 @@ func (c *simClient) released(w *work, said holdingSaid, call int64) {
 // where nobody leads its host tells the ledger later.
 func (c *simClient) lingers(name string, ports []string, call int64, calm bool) {
 	if !calm {
-		c.history.add(c.id, acquire, unheard, call, append(ports, "name "+name)...)
+		c.history.add(c.id, acquire, unheard, call, ports...)
+		for _, one := range strings.Split(name, " or ") {
+			c.history.add(c.id, acquire, unheard, call, "name "+one)
+		}
 	}
 }
 

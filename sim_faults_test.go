@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/docker/api/types/image"
+
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
@@ -34,7 +36,10 @@ func (s *simulation) play() {
 	slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(a.at, b.at) })
 	began := time.Now()
 	for _, t := range turns {
-		time.Sleep(time.Until(began.Add(t.at)))
+		for rest := time.Until(began.Add(t.at)); rest > 0; rest = time.Until(began.Add(t.at)) {
+			time.Sleep(min(rest, time.Second))
+			s.supervise()
+		}
 		what := "begins"
 		if t.ends {
 			what = "ends"
@@ -60,13 +65,13 @@ func (s *simulation) calmSince() func() bool {
 	return func() bool { return calm && s.begun.Load() == begun && s.calm() }
 }
 
-// steady says whether all agents run, and none may be about to end by itself.
+// steady says whether all agents run for a while, and none may be about to end by itself.
 func (s *simulation) steady() bool {
 	for _, m := range s.everyone() {
 		s.mu.Lock()
 		born := s.births[m.name]
 		s.mu.Unlock()
-		if m.alive() == nil || born.After(time.Now()) {
+		if m.alive() == nil || born.After(time.Now().Add(-startWithin)) {
 			return false
 		}
 	}
@@ -189,7 +194,7 @@ func (s *simulation) setWeather(w weather) {
 }
 
 func (s *simulation) slow(h *simHost, by time.Duration) {
-	for _, op := range []enginetest.Op{enginetest.Create, enginetest.Remove, enginetest.Start, enginetest.Stop, enginetest.Commit, enginetest.Load, enginetest.Change} {
+	for _, op := range []enginetest.Op{enginetest.Create, enginetest.Remove, enginetest.Start, enginetest.Stop, enginetest.Rename, enginetest.Commit, enginetest.Load, enginetest.Change} {
 		h.twin.SetLatency(op, by)
 	}
 }
@@ -255,10 +260,10 @@ func (s *simulation) insist(h *simHost, method, path string) bool {
 	return false
 }
 
-// out notes that what the machine holds may be gone from now on, and what nobody knows
-// the place of.
-func (s *simulation) out(h *simHost) {
-	call, elsewhere := s.history.now(), s.elsewhere(h)
+// out notes that what the machine holds may be gone from some time on, and what nobody
+// knows the place of.
+func (s *simulation) out(h *simHost, since int64) {
+	elsewhere := s.elsewhere(h)
 	s.mu.Lock()
 	s.reborn[h.name] = true
 	var gone []*work
@@ -275,8 +280,8 @@ func (s *simulation) out(h *simHost) {
 		for _, name := range strings.Split(w.name, " or ") {
 			what = append(what, "name "+name)
 		}
-		s.history.add(-1, release, unheard, call, what...)
-		s.history.add(-1, acquire, unheard, call, what...)
+		s.history.add(-1, release, unheard, since, what...)
+		s.history.add(-1, acquire, unheard, since, what...)
 	}
 }
 
@@ -305,12 +310,13 @@ func (s *simulation) elsewhere(h *simHost) map[string]bool {
 // administrator removes it, and it joins under its old name.
 func (s *simulation) loseDisk(h, by *simHost) {
 	h.kill()
-	s.out(h)
+	since := s.history.now()
+	s.out(h, since)
 	if !s.insist(h, http.MethodDelete, "/ddocker/nodes/"+h.name+"?force=1") {
 		s.wake(h) // nobody leads: it is not so lost after all
 		return
 	}
-	s.out(h)
+	s.out(h, since)
 	s.anew(h)
 }
 
@@ -319,7 +325,8 @@ func (s *simulation) leave(h *simHost) {
 	if h.alive() == nil {
 		return
 	}
-	s.out(h)
+	since := s.history.now()
+	s.out(h, since)
 	s.try(h, http.MethodPost, "/ddocker/leave?force=1")
 	select { // whatever the answer
 	case <-h.ended:
@@ -327,7 +334,7 @@ func (s *simulation) leave(h *simHost) {
 		return // it stays
 	}
 	h.forget()
-	s.out(h)
+	s.out(h, since)
 	if _, err := os.Stat(filepath.Join(h.data, fileParted)); err == nil {
 		s.anew(h)
 	} else {
@@ -348,6 +355,7 @@ func (s *simulation) join() {
 func (s *simulation) anew(h *simHost) {
 	h.gone()
 	h.bare = true
+	s.noteNameless(h)
 	os.RemoveAll(h.data)
 	h.stores = consensus.NewStoresOn(h.disk)
 	var reply struct{ Token string }
@@ -362,4 +370,20 @@ func (s *simulation) anew(h *simHost) {
 		}
 	}
 	s.note(-1, "%s finds nobody to join yet", h.name)
+}
+
+// noteNameless notes which images have no name on a machine of which nothing is known any
+// more: what an earlier life left there is nobody's.
+func (s *simulation) noteNameless(h *simHost) {
+	list, err := h.engine().ImageList(s.soon(), image.ListOptions{All: true})
+	if err != nil {
+		s.note(-1, "images of %s: %v", h.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range list {
+		if len(i.RepoTags) == 0 || strings.HasPrefix(i.RepoTags[0], "<none>") {
+			s.nobodys[h.name+i.ID] = true
+		}
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +48,7 @@ type simulation struct {
 	weather  weather
 	births   map[string]time.Time // when agents were last started or told to end
 	reborn   map[string]bool      // machines that were members before, as other nodes
+	nobodys  map[string]bool      // images without a name on machines that were set up anew, by host and ID
 	trace    strings.Builder
 	outcome  outcome
 }
@@ -108,14 +111,17 @@ func (m *simHost) gone() {
 func (s *simulation) wake(m *simHost) {
 	if m.isUp() {
 		select {
-		case <-m.ended:
+		case err := <-m.ended:
+			if err != nil && !s.mayEnd(m, err) {
+				s.wrong("the agent of %s ended with: %v", m.name, err)
+			}
 			m.forget()
 		default:
 			return
 		}
 	}
 	if exists(m.data, fileParted) { // it was removed after all
-		s.out(m)
+		s.out(m, s.history.now())
 		s.anew(m)
 		return
 	}
@@ -125,6 +131,24 @@ func (s *simulation) wake(m *simHost) {
 	}
 	s.born(m)
 	m.start()
+}
+
+// supervise starts the agents that have ended by themselves, as a machine does.
+func (s *simulation) supervise() {
+	for _, m := range s.everyone() {
+		if m.isUp() && len(m.ended) > 0 {
+			s.wake(m)
+		}
+	}
+}
+
+// mayEnd says whether an agent may end by itself with that error: over its disk, or because
+// its machine is, or may be, no part of the cluster any more.
+func (s *simulation) mayEnd(m *simHost, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(err, consensus.ErrRoomAgain) || errors.Is(err, syscall.ENOSPC) ||
+		strings.Contains(err.Error(), "is the disk of this host stalled?") || m.bare || s.reborn[m.name]
 }
 
 // born notes that an agent starts now, or ends: it need not answer for a while.
@@ -198,7 +222,7 @@ func (s *simulation) keep(w *work) {
 func simulate(t *testing.T, plan schedule) {
 	inWorld(t, 0, func(t *testing.T, w *world) {
 		s := &simulation{
-			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{}, births: map[string]time.Time{},
+			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{}, nobodys: map[string]bool{}, births: map[string]time.Time{},
 			outcome: outcome{Seed: plan.Seed, Machines: plan.Machines},
 		}
 		for _, f := range plan.Faults {
