@@ -74,10 +74,10 @@ func (s *simulation) agreed() bool {
 	all := s.everyone()
 	s.hosts = s.hosts[:0]
 	for _, m := range all {
-		if m.alive() == nil {
-			return false
-		}
 		s.hosts = append(s.hosts, m.host)
+	}
+	if slices.ContainsFunc(all, func(m *simHost) bool { return m.alive() == nil }) {
+		return false
 	}
 	for _, m := range all {
 		if !m.agrees(len(all)) {
