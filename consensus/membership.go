@@ -165,6 +165,9 @@ func (c *Consensus) make(ctx context.Context, next change) error {
 	if err != nil && next.Kind != changeDemote && next.Kind != changeRemove {
 		return err
 	}
+	if err := c.upheld(ctx, next); err != nil {
+		return err
+	}
 	steps := changeSteps()[next.Kind]
 	c.cfg.Crash.At(steps[0])
 	err = await(ctx, changeTimeout, func() raft.Future {
@@ -182,6 +185,40 @@ func (c *Consensus) make(ctx context.Context, next change) error {
 	})
 	c.cfg.Crash.At(steps[1])
 	return err
+}
+
+// upheld makes sure that of those who vote after the change a quorum answers now. Servers go
+// by a configuration from when it is in their logs: one that never becomes committed, because
+// somebody whom plan took for alive is not, would stay without a leader for good.
+func (c *Consensus) upheld(ctx context.Context, next change) error {
+	if next.Kind == changeYield || next.Kind == changeAdd {
+		return nil
+	}
+	voters := slices.DeleteFunc(append(c.otherVoters(), c.cfg.ID), func(id string) bool { return id == next.ID })
+	if next.Kind == changePromote {
+		voters = append(voters, next.ID)
+	}
+	said := make(chan bool, len(voters))
+	for _, id := range voters {
+		go func() {
+			if id == c.cfg.ID {
+				said <- true
+				return
+			}
+			ans, err := c.ask(ctx, id, helloTimeout, request{Op: opHello})
+			said <- err == nil && ans.Retry == ""
+		}()
+	}
+	answers := 0
+	for range voters {
+		if <-said {
+			answers++
+		}
+	}
+	if !quorate(len(voters), answers) {
+		return fmt.Errorf("%d of the %d that would vote then answer", answers, len(voters))
+	}
+	return nil
 }
 
 // changeSteps are the steps before and after each change.
