@@ -27,8 +27,9 @@ type cluster struct {
 	t   *testing.T
 	net *vnet.Net
 
-	mu    sync.Mutex // guards what follows
-	nodes []*node
+	mu       sync.Mutex // guards what follows
+	nodes    []*node
+	believed map[string]bool // whether a node lives, where gossip is wrong
 }
 
 type node struct {
@@ -154,9 +155,20 @@ func (c *cluster) members() []Member {
 	defer c.mu.Unlock()
 	var ms []Member
 	for _, nd := range c.nodes {
-		ms = append(ms, Member{ID: nd.id, Name: "h" + nd.id[1:], Alive: nd.host != nil})
+		alive, wrong := c.believed[nd.id]
+		if !wrong {
+			alive = nd.host != nil
+		}
+		ms = append(ms, Member{ID: nd.id, Name: "h" + nd.id[1:], Alive: alive})
 	}
 	return ms
+}
+
+// believe has gossip be wrong about nodes.
+func (c *cluster) believe(alive map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.believed = alive
 }
 
 func (c *cluster) resolve(id string) (string, bool) {
