@@ -180,8 +180,9 @@ func (n *Node) forgetOutsider(ctx context.Context, container string) error {
 	})
 }
 
-// amend changes what the cluster knows of this machine beside its own containers. The
-// first time it reads the ledger: a new life begins with what was known at some time.
+// amend changes what the cluster knows of this machine beside its own containers, once it
+// knows anything. The first time it reads the ledger: a new life begins with what was known
+// at some time.
 func (n *Node) amend(ctx context.Context, change func(*ledger.Observe)) error {
 	if err := n.telling.acquire(ctx); err != nil {
 		return err
@@ -199,8 +200,12 @@ func (n *Node) amend(ctx context.Context, change func(*ledger.Observe)) error {
 			now = m.Observed
 		}
 	})
+	first := now.Node == ""
 	now.Node = n.cfg.ID
 	change(&now)
+	if first && now.Closed == "" {
+		return nil // what runs here is told first, with everything else: until then nothing is placed here
+	}
 	return n.propose(ctx, now)
 }
 

@@ -200,3 +200,28 @@ func TestImageOfADeadHostIsNoUnknownImage(t *testing.T) {
 		wantRefusal(t, err, ledger.Unknown, `image only:n2 is on host n2, which does not answer: see "ddocker nodes"`)
 	})
 }
+
+// A host that comes back as another node may have containers of its earlier life. What else
+// it tells of itself first does not say that there is none.
+func TestNothingIsPlacedOnAHostBeforeItHasToldWhatRunsThere(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.boot("n2")
+		h.outside("db", `{"Image":"busybox","HostConfig":{"CpusetCpus":"0-1"}}`)
+		if err := h.register(w.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.tellPorts()
+		h.tellCards(w.Context())
+		if _, err := h.SettleImages(w.Context(), 0); err != nil {
+			t.Error(err)
+		}
+		_, _, err := w.hosts[0].Place(w.Context(), w.ask("web", sched.Request{Host: "n2", MilliCPU: sched.Core}))
+		wantRefusal(t, err, ledger.Full, "n2 is just joining: it has not told yet what is there")
+		h.look()
+		wantList(t, "outsiders", h.outsiders(), "db")
+		p, _ := h.create("web", sched.Request{MilliCPU: sched.Core})
+		if cores := w.placement(p.ID).Grant.Cores.String(); cores != "2" {
+			t.Errorf("it got cores %s", cores)
+		}
+	})
+}

@@ -77,6 +77,14 @@ func inWorld(t *testing.T, n int, play func(w *world)) {
 
 func (w *world) add(name string) *host {
 	w.Helper()
+	h := w.boot(name)
+	h.look()
+	return h
+}
+
+// boot adds a host of which the cluster knows nothing yet.
+func (w *world) boot(name string) *host {
+	w.Helper()
 	h := &host{w: w, id: "id-" + name, machine: &nodetest.Machine{}, replica: w.log.Replica(), dir: w.TempDir()}
 	h.net = w.net.Boot(w.ip(len(w.hosts)))
 	h.twin = enginetest.New(enginetest.Config{Name: name, GPUs: []string{"GPU-a"}})
@@ -103,7 +111,6 @@ func (w *world) add(name string) *host {
 	}
 	h.live()
 	w.hosts = append(w.hosts, h)
-	h.look()
 	return h
 }
 
