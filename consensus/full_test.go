@@ -8,17 +8,24 @@ import (
 	"time"
 )
 
+// onDisk starts the node anew, on a disk that can be full.
+func (nd *node) onDisk() *Disk {
+	nd.of.t.Helper()
+	nd.halt()
+	disk := &Disk{}
+	nd.stores = disk.under(nd.stores)
+	nd.start()
+	nd.of.eventually("it is back", nd.of.complete)
+	return disk
+}
+
 func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 	for _, who := range []string{"a voter", "the leader"} {
 		t.Run(who, func(t *testing.T) {
 			inCluster(t, 4, func(t *testing.T, c *cluster) {
 				var disks []*Disk
-				for _, nd := range c.nodes { // each is started anew, on such a disk
-					nd.halt()
-					disk := &Disk{}
-					disks, nd.stores = append(disks, disk), disk.under(nd.stores)
-					nd.start()
-					c.eventually("it is back", c.complete)
+				for _, nd := range c.nodes {
+					disks = append(disks, nd.onDisk())
 				}
 				sick := c.leader()
 				if who == "a voter" {
@@ -79,11 +86,7 @@ func TestAVotersFullDiskKeepsNobodyFromWriting(t *testing.T) {
 func TestANodeOnAFullDiskEnds(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *cluster) {
 		sick := c.others(c.leader())[0]
-		disk := &Disk{}
-		sick.halt()
-		sick.stores = disk.under(sick.stores)
-		sick.start()
-		c.eventually("it is back", c.complete)
+		disk := sick.onDisk()
 		disk.Fill(true)
 		c.leader().handOver(c.leader().raft.Load())
 		time.Sleep(time.Minute)
@@ -103,11 +106,7 @@ func TestANodeOnAFullDiskEnds(t *testing.T) {
 func TestAVoterThatRefusesEntriesForAMomentGetsThemAll(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *cluster) {
 		sick := c.others(c.leader())[0]
-		disk := &Disk{}
-		sick.halt()
-		sick.stores = disk.under(sick.stores)
-		sick.start()
-		c.eventually("it is back", c.complete)
+		disk := sick.onDisk()
 		leader := c.leader()
 		for round := range 30 {
 			disk.Fill(true)

@@ -194,29 +194,12 @@ func (c *Consensus) upheld(ctx context.Context, next change) error {
 	if next.Kind == changeYield || next.Kind == changeAdd {
 		return nil
 	}
-	voters := slices.DeleteFunc(append(c.otherVoters(), c.cfg.ID), func(id string) bool { return id == next.ID })
+	others := slices.DeleteFunc(c.otherVoters(), func(id string) bool { return id == next.ID })
 	if next.Kind == changePromote {
-		voters = append(voters, next.ID)
+		others = append(others, next.ID)
 	}
-	said := make(chan bool, len(voters))
-	for _, id := range voters {
-		go func() {
-			if id == c.cfg.ID {
-				said <- true
-				return
-			}
-			ans, err := c.ask(ctx, id, helloTimeout, request{Op: opHello})
-			said <- err == nil && ans.Retry == ""
-		}()
-	}
-	answers := 0
-	for range voters {
-		if <-said {
-			answers++
-		}
-	}
-	if !quorate(len(voters), answers) {
-		return fmt.Errorf("%d of the %d that would vote then answer", answers, len(voters))
+	if !c.answer(ctx, others, (len(others)+1)/2, func(answer) bool { return true }) {
+		return fmt.Errorf("too few of the %d that would vote then answer", len(others)+1)
 	}
 	return nil
 }

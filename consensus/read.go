@@ -71,23 +71,28 @@ func (c *Consensus) confirm() (term uint64, err error) {
 	defer cancel()
 	term = c.term()
 	others := c.otherVoters()
-	said := make(chan bool, len(others))
-	for _, id := range others {
+	if !c.answer(ctx, others, (len(others)+1)/2, func(ans answer) bool { return ans.Term <= term }) || c.term() != term {
+		return 0, raft.ErrLeadershipLost
+	}
+	return term, nil
+}
+
+// answer asks all these nodes at once, and says whether so many answer as they should, as
+// soon as that is known, or within a second.
+func (c *Consensus) answer(ctx context.Context, ids []string, missing int, should func(answer) bool) bool {
+	said := make(chan bool, len(ids))
+	for _, id := range ids {
 		go func() {
 			ans, err := c.ask(ctx, id, helloTimeout, request{Op: opHello})
-			said <- err == nil && ans.Retry == "" && ans.Term <= term
+			said <- err == nil && ans.Retry == "" && should(ans)
 		}()
 	}
-	missing := (len(others) + 1) / 2
-	for range others {
+	for range ids {
 		if missing > 0 && <-said {
 			missing--
 		}
 	}
-	if missing > 0 || c.term() != term {
-		return 0, raft.ErrLeadershipLost
-	}
-	return term, nil
+	return missing <= 0
 }
 
 func (c *Consensus) term() uint64 {
