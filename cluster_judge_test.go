@@ -153,6 +153,27 @@ func (w *world) judge(acknowledged map[string]string) {
 	}
 }
 
+// violations returns what the engines saw held by two containers that ran.
+func (w *world) violations() (wrong []string) {
+	for _, h := range w.hosts {
+		for _, v := range h.twin.Violations() {
+			if !w.mayShare(v) {
+				wrong = append(wrong, "on "+h.name+" "+v)
+			}
+		}
+	}
+	return wrong
+}
+
+// mayShare says whether a violation is one of cores of which one holder has none alone.
+func (w *world) mayShare(violation string) bool {
+	_, holders, _ := strings.Cut(violation, " is held by ")
+	one, other, _ := strings.Cut(holders, " and ")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mixed && strings.HasPrefix(violation, "core ") && !(w.pinned[one] && w.pinned[other])
+}
+
 // doubles names what the ledger has given twice.
 func doubles(placed []*ledger.Placement) (wrong []string) {
 	holder := map[string]string{}

@@ -45,10 +45,11 @@ type world struct {
 	hosts  []*host
 	logs   logbook
 	bursts int
-	shares bool // some containers have no cores of their own: engines know no difference
+	mixed  bool // some containers have no cores of their own: engines know no difference
 
-	mu      sync.Mutex // guards clients
+	mu      sync.Mutex // guards what follows
 	clients map[string]*client.Client
+	pinned  map[string]bool // names of containers that have, if mixed
 }
 
 // host is one machine: what survives its agent, and its agent's present life.
@@ -88,7 +89,7 @@ func inWorld(t *testing.T, n int, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, net: vnet.New(1), dir: t.TempDir(), clients: map[string]*client.Client{}}
+		w := &world{t: t, net: vnet.New(1), dir: t.TempDir(), clients: map[string]*client.Client{}, pinned: map[string]bool{}}
 		w.desk = w.net.Boot("10.2.0.1")
 		w.web = &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return w.desk.Dial(ctx, addr) }}
 		w.on, w.end = context.WithCancel(context.Background())
@@ -184,18 +185,6 @@ func (w *world) close() {
 	if w.t.Failed() {
 		w.t.Log(w.logs.tail())
 	}
-}
-
-// violations returns what the engines saw held by two containers that ran.
-func (w *world) violations() (wrong []string) {
-	for _, h := range w.hosts {
-		for _, v := range h.twin.Violations() {
-			if !w.shares || !strings.HasPrefix(v, "core ") {
-				wrong = append(wrong, "on "+h.name+" "+v)
-			}
-		}
-	}
-	return wrong
 }
 
 // start switches the machine's agent on, and returns before it is ready.

@@ -30,7 +30,8 @@ type work struct {
 
 	// The following is guarded by simulation.mu.
 	gone    bool   // its removal was acknowledged
-	going   bool   // it may be gone: somebody tried, or its machine is out of the cluster
+	going   bool   // it may be gone: somebody tried
+	out     bool   // its machine is, or was, out of the cluster
 	running string // since when it runs, as its engine said; empty: it may or may not
 	unsure  bool   // a stop was asked for that may come at any time
 }
@@ -53,8 +54,8 @@ const scarce = 2
 // pause is how long a client rests at most between two requests, in milliseconds.
 const pause = 800
 
-// run works until the time is over.
-func (c *simClient) run(until time.Time) {
+// run works until the time is over and nothing more is broken.
+func (c *simClient) run(ctx context.Context, until time.Time) {
 	do := []struct {
 		weight int
 		do     func()
@@ -65,7 +66,7 @@ func (c *simClient) run(until time.Time) {
 	for _, d := range do {
 		sum += d.weight
 	}
-	for time.Now().Before(until) {
+	for time.Now().Before(until) || ctx.Err() == nil {
 		at := c.rng.IntN(sum)
 		for _, d := range do {
 			if at -= d.weight; at < 0 {
@@ -149,7 +150,7 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 	}
 	c.history.add(c.id, acquire, granted, call, name, port)
 	w := &work{id: id, name: want.name, port: port}
-	c.remember(w)
+	c.remember(w, want.cpus > 0)
 	if err := c.startIt(w); err != nil {
 		c.note(c.id, "start %s: %v", w.name, err)
 	}
@@ -164,19 +165,34 @@ func after(text, words string) string {
 
 // remember keeps what was acknowledged. A name that others fight for may be removed by
 // them at any time.
-func (c *simClient) remember(w *work) {
+func (c *simClient) remember(w *work, pinned bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.going = strings.HasPrefix(w.name, "scarce")
 	c.works = append(c.works, w)
 	c.mine = append(c.mine, w)
+	c.pin(w.name, pinned && !w.going)
+}
+
+// pin notes whether the container of that name has cores of its own.
+func (w *world) pin(name string, alone bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pinned[name] = alone
+}
+
+// hasCores says whether the container of that name has cores of its own.
+func (w *world) hasCores(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pinned[name]
 }
 
 // some returns one of the containers that it made and did not remove.
 func (c *simClient) some() *work {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	there := slices.DeleteFunc(slices.Clone(c.mine), func(w *work) bool { return w.gone || w.going })
+	there := slices.DeleteFunc(slices.Clone(c.mine), func(w *work) bool { return w.gone || w.going || w.out })
 	if len(there) == 0 {
 		return nil
 	}
@@ -195,6 +211,9 @@ func (c *simClient) startIt(w *work) error {
 	ctx, cancel := c.patience()
 	defer cancel()
 	if err := c.any().docker().ContainerStart(ctx, w.id, container.StartOptions{}); err != nil {
+		if strings.Contains(err.Error(), "already allocated") && !c.anyReborn() {
+			c.wrong("start %s: %v", w.name, err)
+		}
 		return err
 	}
 	in, err := c.any().docker().ContainerInspect(ctx, w.id)
@@ -235,7 +254,7 @@ func (c *simClient) remove() {
 	c.mu.Lock()
 	w.going, w.running = true, ""
 	c.mu.Unlock()
-	for range 3 {
+	for i := range 3 {
 		ctx, cancel := c.patience()
 		call, calm := c.history.now(), c.calmSince()
 		by := c.any()
@@ -251,12 +270,29 @@ func (c *simClient) remove() {
 			c.mu.Unlock()
 			return
 		}
+		none := strings.Contains(err.Error(), "No such container")
+		if none && i == 0 { // which removes nothing
+			c.denied(w, calm())
+			return
+		}
 		c.released(w, unheard, call)
 		c.lingers(w.name, []string{w.port}, call, calm())
 		c.history.add(c.id, release, unheard, call, w.port)
-		if strings.Contains(err.Error(), "No such container") {
+		if none {
 			return
 		}
+	}
+}
+
+// denied notes that a container which was acknowledged, and which nobody removed, is
+// unknown to somebody: for the moment, where nobody leads.
+func (c *simClient) denied(w *work, calm bool) {
+	c.mu.Lock()
+	w.going = false
+	out := w.out
+	c.mu.Unlock()
+	if calm && !out {
+		c.wrong("%s (%.12s) was acknowledged, was removed by nobody, and is denied", w.name, w.id)
 	}
 }
 
@@ -289,32 +325,44 @@ func (c *simClient) removeScarce() {
 	ctx, cancel := c.patience()
 	defer cancel()
 	call, calm, by := c.history.now(), c.calmSince(), c.any()
-	ports := c.portsOf(name)
+	before := c.called(name)
 	err := by.docker().ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
 	c.note(c.id, "rm %s by %s: %v", name, by.name, err)
-	ports = append(ports, c.portsOf(name)...)
+	if err != nil && strings.Contains(err.Error(), "No such container") && calm() {
+		c.history.add(c.id, release, denied, call, "name "+name)
+		return
+	}
+	var ports []string
+	for _, w := range c.called(name) {
+		ports = append(ports, w.port)
+	}
 	c.history.add(c.id, release, unheard, call, ports...)
 	c.lingers(name, ports, call, calm())
-	switch {
-	case err == nil:
-		c.history.add(c.id, release, granted, call, "name "+name)
-	case strings.Contains(err.Error(), "No such container") && calm():
-		c.history.add(c.id, release, denied, call, "name "+name)
-	default:
+	if err != nil {
 		c.history.add(c.id, release, unheard, call, "name "+name)
+		return
+	}
+	c.history.add(c.id, release, granted, call, "name "+name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range before { // this one is gone, and whoever had the name before it
+		w.gone = true
 	}
 }
 
-// portsOf returns the ports that containers of this name were granted.
-func (s *simulation) portsOf(name string) (ports []string) {
+// called returns the containers of this name of which nobody knows that they are gone.
+func (s *simulation) called(name string) []*work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, w := range s.works {
-		if w.name == name && w.port != "" && !w.gone {
-			ports = append(ports, w.port)
-		}
-	}
-	return ports
+	return slices.DeleteFunc(slices.Clone(s.works), func(w *work) bool { return w.name != name || w.gone })
+}
+
+// anyReborn says whether a machine is, or was, out of the cluster: what it has is not as
+// the cluster made it.
+func (s *simulation) anyReborn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.reborn) > 0
 }
 
 func (c *simClient) rename() {
@@ -332,6 +380,7 @@ func (c *simClient) rename() {
 	if err != nil {
 		said = unheard
 	}
+	c.pin(to, c.hasCores(w.name))
 	c.released(w, said, call)
 	c.history.add(c.id, acquire, said, call, "name "+to)
 	c.mu.Lock()

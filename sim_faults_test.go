@@ -81,16 +81,20 @@ func (s *simulation) steady() bool {
 // begin breaks something.
 func (s *simulation) begin(f *fault) {
 	h, other := s.machines[f.Host], s.machines[f.Other]
+	did := true
 	switch f.Kind {
 	case crashed:
+		did = h.isUp()
 		h.kill()
 	case beheaded:
-		s.behead(f)
+		did = s.behead(f)
 	case stopped:
+		did = h.isUp()
 		s.born(h)
 		h.terminate()
 	case crashedAtStep:
-		h.crashAt(f.Step, f.Nth)
+		s.traps[f] = s.crashAt(f.Step, f.Nth, s.hosts...)
+		did = false // not yet
 	case cutOff, deaf, mute, pairCut, scattered:
 		s.cut(f)
 		if f.Kind == scattered {
@@ -105,7 +109,8 @@ func (s *simulation) begin(f *fault) {
 	case slowEngine:
 		s.slow(h, 4*time.Second)
 	case lying:
-		h.twin.FailAfterSuccess([]enginetest.Op{enginetest.Create, enginetest.Remove, enginetest.Start, enginetest.Commit, enginetest.Load, enginetest.Stop}[f.Nth])
+		h.twin.FailAfterSuccess(lies()[f.Nth])
+		did = false // not yet
 	case newEngine:
 		h.twin.Restart()
 	case diskFull:
@@ -114,16 +119,24 @@ func (s *simulation) begin(f *fault) {
 	case clockJump:
 		h.disk.SetClock(time.Duration(f.Nth) * time.Minute)
 	case transferred:
-		s.try(h, http.MethodPost, "/ddocker/raft/transfer-leader")
+		did = s.try(h, http.MethodPost, "/ddocker/raft/transfer-leader") == nil
 	case drained:
-		s.try(other, http.MethodPost, "/ddocker/nodes/"+h.name+"/drain")
+		did = s.try(other, http.MethodPost, "/ddocker/nodes/"+h.name+"/drain") == nil
 	case lostDisk:
-		s.loseDisk(h, other)
+		did = s.loseDisk(h)
 	case left:
-		s.leave(h)
+		did = s.leave(h)
 	case joined:
 		s.join()
 	}
+	if did {
+		s.took(f)
+	}
+}
+
+// lies are what an engine may do and say that it has not.
+func lies() []enginetest.Op {
+	return []enginetest.Op{enginetest.Create, enginetest.Remove, enginetest.Start, enginetest.Commit, enginetest.Load, enginetest.Stop}
 }
 
 // end mends it.
@@ -133,8 +146,10 @@ func (s *simulation) end(f *fault) {
 	case crashed, beheaded, stopped:
 		s.wake(h)
 	case crashedAtStep:
-		h.arm(nil)
-		s.wake(h)
+		for _, m := range s.everyone() {
+			m.arm(nil)
+		}
+		s.died(f)
 	case cutOff, deaf, mute, pairCut, scattered:
 		s.net.Heal() // all cuts: some end early
 	case badWeather:
@@ -146,6 +161,7 @@ func (s *simulation) end(f *fault) {
 	case diskFull:
 		h.disk.Fill(false)
 		s.wake(h)
+		s.born(h) // it may still end over it
 	case clockJump:
 		h.disk.SetClock(0)
 	case drained:
@@ -174,6 +190,20 @@ func (s *simulation) cut(f *fault) {
 	}
 }
 
+// died starts whoever died at the fault's step.
+func (s *simulation) died(f *fault) {
+	select {
+	case h := <-s.traps[f]:
+		s.took(f)
+		for _, m := range s.everyone() {
+			if m.host == h {
+				s.wake(m)
+			}
+		}
+	default:
+	}
+}
+
 // listAlone has every live agent list while nobody hears another, and no quorum is.
 func (s *simulation) listAlone() {
 	for _, m := range s.up() {
@@ -199,46 +229,41 @@ func (s *simulation) slow(h *simHost, by time.Duration) {
 	}
 }
 
-// behead kills the leader, and measures how soon another host makes a container again if
-// nothing else is broken.
-func (s *simulation) behead(f *fault) {
+// behead kills the leader, if there is one, and measures how soon another host makes a
+// container again if nothing else is broken. Nothing more breaks until it has.
+func (s *simulation) behead(f *fault) bool {
 	h := s.leads()
-	if h == nil {
-		return
+	if h == nil || !slices.Contains(s.machines, h) {
+		return false
 	}
 	f.Host = slices.Index(s.machines, h)
 	alone := s.active.Load() == 1 && s.steady() && len(h.inside().log.Status().Voters) >= 3
 	h.kill()
-	if !alone {
+	if alone {
+		s.probe(s.machines[(f.Host+1)%s.plan.Machines], fmt.Sprint("probe", f.At))
+	}
+	return true
+}
+
+// probe measures how long a create on the spot takes.
+func (s *simulation) probe(by *simHost, name string) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	id, err := by.create(ctx, wanted{name: name, on: by.name})
+	took := time.Since(began)
+	s.note(-2, "create by %s after the leader's death: %.12s %v after %v", by.name, id, err, took)
+	if err != nil && slices.ContainsFunc([]string{"no core left to share", "is drained by", "after the fact"}, func(why string) bool { return strings.Contains(err.Error(), why) }) {
+		return // it is full or drained, or its engine lies
+	}
+	s.mu.Lock()
+	s.outcome.CreateAfter = append(s.outcome.CreateAfter, took.Seconds())
+	s.mu.Unlock()
+	if err != nil {
+		s.wrong("a create by %s after the leader's death: %v", by.name, err)
 		return
 	}
-	begun := s.begun.Load()
-	s.probes.Go(func() {
-		began, by := time.Now(), s.machines[(f.Host+1)%s.plan.Machines]
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		name := fmt.Sprint("probe", f.At)
-		id, err := by.create(ctx, wanted{name: name, on: by.name})
-		took := time.Since(began)
-		s.note(-2, "create by %s after the leader's death: %.12s %v after %v", by.name, id, err, took)
-		if s.begun.Load() != begun { // something else broke meanwhile
-			if err == nil {
-				s.keep(&work{id: id, name: name})
-			}
-			return
-		}
-		if err != nil && (strings.Contains(err.Error(), "no host can take") || strings.Contains(err.Error(), "after the fact")) {
-			return // it is full, or its engine lies
-		}
-		s.mu.Lock()
-		s.outcome.CreateAfter = append(s.outcome.CreateAfter, took.Seconds())
-		s.mu.Unlock()
-		if err != nil {
-			s.wrong("a create by %s after the leader's death: %v", by.name, err)
-			return
-		}
-		s.keep(&work{id: id, name: name})
-	})
+	s.keep(&work{id: id, name: name})
 }
 
 // try asks something of an agent that may not be there, and does not insist.
@@ -260,19 +285,27 @@ func (s *simulation) insist(h *simHost, method, path string) bool {
 	return false
 }
 
+// outing is that a machine may be out of the cluster, and with it what it holds.
+type outing struct {
+	host  *simHost
+	node  string // what it was
+	works []*work
+}
+
 // out notes that what the machine holds may be gone from some time on, and what nobody
 // knows the place of.
 func (s *simulation) out(h *simHost, since int64) {
-	elsewhere := s.elsewhere(h)
+	elsewhere, node := s.elsewhere(h), s.nodeOf(h)
 	s.mu.Lock()
 	s.reborn[h.name] = true
 	var gone []*work
 	for _, w := range s.works {
 		if !elsewhere[w.id] && !w.gone {
-			w.going, w.running = true, ""
+			w.out, w.running = true, ""
 			gone = append(gone, w)
 		}
 	}
+	s.outs = append(s.outs, outing{h, node, gone})
 	s.mu.Unlock()
 	for _, w := range gone {
 		// On a machine that comes back it is an outsider, which has its name and ports again.
@@ -282,6 +315,42 @@ func (s *simulation) out(h *simHost, since int64) {
 		}
 		s.history.add(-1, release, unheard, since, what...)
 		s.history.add(-1, acquire, unheard, since, what...)
+	}
+}
+
+// nodeOf returns the ID under which others know the machine; empty: they do not.
+func (s *simulation) nodeOf(h *simHost) (id string) {
+	for _, m := range s.up() {
+		if a := m.inside(); a != nil && m != h {
+			a.log.View(func(l *ledger.Ledger) {
+				if n := l.NodeNamed(h.name); n != nil {
+					id = n.Node
+				}
+			})
+		}
+	}
+	return id
+}
+
+// stayed takes back what was thought of machines that are the nodes that they were.
+func (s *simulation) stayed() {
+	left := map[string]bool{}
+	for _, o := range s.outs {
+		now := o.host.inside().id.NodeID()
+		left[o.host.name] = left[o.host.name] || o.node == "" || o.node != now
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.works {
+		w.out = false
+	}
+	for _, o := range s.outs {
+		for _, w := range o.works {
+			w.out = w.out || left[o.host.name]
+		}
+		if !left[o.host.name] {
+			delete(s.reborn, o.host.name)
+		}
 	}
 }
 
@@ -308,22 +377,23 @@ func (s *simulation) elsewhere(h *simHost) map[string]bool {
 
 // loseDisk lets a machine be set up anew: its agent and all that it kept are gone, an
 // administrator removes it, and it joins under its old name.
-func (s *simulation) loseDisk(h, by *simHost) {
+func (s *simulation) loseDisk(h *simHost) bool {
 	h.kill()
 	since := s.history.now()
 	s.out(h, since)
 	if !s.insist(h, http.MethodDelete, "/ddocker/nodes/"+h.name+"?force=1") {
 		s.wake(h) // nobody leads: it is not so lost after all
-		return
+		return false
 	}
 	s.out(h, since)
 	s.anew(h)
+	return true
 }
 
 // leave has a machine leave for good, and join again.
-func (s *simulation) leave(h *simHost) {
+func (s *simulation) leave(h *simHost) bool {
 	if h.alive() == nil {
-		return
+		return false
 	}
 	since := s.history.now()
 	s.out(h, since)
@@ -331,7 +401,7 @@ func (s *simulation) leave(h *simHost) {
 	select { // whatever the answer
 	case <-h.ended:
 	case <-time.After(10 * time.Second):
-		return // it stays
+		return false // it stays
 	}
 	h.forget()
 	s.out(h, since)
@@ -340,6 +410,7 @@ func (s *simulation) leave(h *simHost) {
 	} else {
 		s.wake(h)
 	}
+	return true
 }
 
 // join brings a machine more.

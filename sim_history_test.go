@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -121,4 +122,37 @@ func (h *holdings) judge() (wrong []string) {
 		wrong = append(wrong, fmt.Sprintf("the history of %d operations is %v", len(h.all), result))
 	}
 	return wrong
+}
+
+// What the history is judged by can fail: each of these could not have happened.
+func TestHistoriesOfHoldings(t *testing.T) {
+	type op struct {
+		verb      holdingVerb
+		said      holdingSaid
+		call, end int64
+	}
+	for name, c := range map[string]struct {
+		ops   []op
+		wrong bool
+	}{
+		"one after another":               {[]op{{acquire, granted, 0, 1}, {release, granted, 2, 3}, {acquire, granted, 4, 5}}, false},
+		"granted twice":                   {[]op{{acquire, granted, 0, 1}, {acquire, granted, 2, 3}}, true},
+		"granted twice at once":           {[]op{{acquire, granted, 0, 3}, {acquire, granted, 1, 2}}, true},
+		"freed meanwhile":                 {[]op{{acquire, granted, 0, 1}, {acquire, granted, 2, 5}, {release, granted, 3, 4}}, false},
+		"freed too late":                  {[]op{{acquire, granted, 0, 1}, {acquire, granted, 2, 3}, {release, granted, 4, 5}}, true},
+		"refused while it was free":       {[]op{{acquire, denied, 0, 1}}, true},
+		"refused while it was held":       {[]op{{acquire, granted, 0, 1}, {acquire, denied, 2, 3}}, false},
+		"refused over one never heard of": {[]op{{acquire, unheard, 0, math.MaxInt64}, {acquire, denied, 2, 3}}, false},
+		"released, perhaps":               {[]op{{acquire, granted, 0, 1}, {release, unheard, 2, math.MaxInt64}, {acquire, granted, 3, 4}}, false},
+		"released later, perhaps":         {[]op{{acquire, granted, 0, 1}, {acquire, granted, 3, 4}, {release, unheard, 5, math.MaxInt64}}, true},
+		"nobody has it, but somebody":     {[]op{{acquire, granted, 0, 1}, {release, denied, 2, 3}}, true},
+	} {
+		h := holdings{}
+		for i, o := range c.ops {
+			h.all = append(h.all, porcupine.Operation{ClientId: i, Input: holdingAsk{"name web", o.verb}, Output: o.said, Call: o.call, Return: o.end})
+		}
+		if wrong := h.judge(); len(wrong) > 0 != c.wrong {
+			t.Errorf("%s: it says %q", name, wrong)
+		}
+	}
 }

@@ -31,6 +31,7 @@ const (
 // heal ends all faults, waits until the cluster is whole, and says whether it is.
 func (s *simulation) heal() bool {
 	s.note(-1, "all is mended")
+	began := time.Now()
 	s.net.Heal()
 	s.setWeather(weather{Delay: 200 * time.Microsecond, Jitter: 500 * time.Microsecond})
 	for _, m := range s.everyone() {
@@ -44,8 +45,7 @@ func (s *simulation) heal() bool {
 	for _, name := range s.drains {
 		s.insist(nil, http.MethodPost, "/ddocker/nodes/"+name+"/activate")
 	}
-	began := time.Now()
-	since := began
+	since := time.Now()
 	for now := began; now.Sub(since) < agreeFor; now = time.Now() {
 		if now.Sub(began) > 5*time.Minute {
 			s.wrong("the machines do not agree five minutes after the last fault\n%s", s)
@@ -109,6 +109,8 @@ func (s *simulation) agreed() bool {
 
 // judgeAll waits until nothing is half-made, and says what is wrong.
 func (s *simulation) judgeAll() {
+	s.stayed()
+	s.countLies()
 	began := time.Now()
 	wrong := s.left()
 	for ; len(wrong) > 0 && time.Since(began) < settledWithin; wrong = s.left() {
@@ -232,27 +234,44 @@ func (s *simulation) judgeWorks() (wrong []string) {
 		case w.gone && there:
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was removed, and is held", w.name, w.id))
 		case w.going || w.gone:
+		case w.out && !there && !lost[w.id] && len(s.having(w.id)) == 0:
+			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, its machine was out of the cluster, and it is nowhere", w.name, w.id))
+		case w.out:
 		case !there && !lost[w.id]:
-			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, and is not held: %s", w.name, w.id, s.whereabouts(w.id)))
+			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, and is not held: %s", w.name, w.id, strings.Join(append(s.having(w.id), "no other engine has it"), ", ")))
 		case there && !slices.Contains(strings.Split(w.name, " or "), name):
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) is called %s", w.name, w.id, name))
 		}
-		if there && w.running != "" && !w.going {
+		if there && w.running != "" && !w.going && !w.out {
 			wrong = append(wrong, s.judgeLife(w)...)
 		}
 	}
 	return wrong
 }
 
-// whereabouts says which engines have a container.
-func (s *simulation) whereabouts(id string) string {
-	var has []string
+// having says which engines have a container.
+func (s *simulation) having(id string) (has []string) {
 	for _, h := range s.hosts {
 		if in, err := h.engine().ContainerInspect(s.soon(), id); err == nil {
 			has = append(has, h.name+" has it "+in.State.Status)
 		}
 	}
-	return strings.Join(append(has, "no other engine has it"), ", ")
+	return has
+}
+
+// countLies notes those that were told.
+func (s *simulation) countLies() {
+	rest := 0
+	for _, m := range s.machines {
+		rest += m.twin.Lies()
+	}
+	for i := range s.plan.Faults {
+		if f := &s.plan.Faults[i]; f.Kind == lying {
+			if rest--; rest < 0 {
+				s.took(f)
+			}
+		}
+	}
 }
 
 // judgeLife says whether a container that nobody stopped ran all the time.

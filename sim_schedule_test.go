@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"ddocker/crash"
@@ -87,6 +88,12 @@ const under = 15 * time.Second
 // changesMembers says of which faults there is at most one: they take a while.
 func changesMembers(kind string) bool { return kind == lostDisk || kind == left || kind == joined }
 
+// ofMembers says whether a step is reached only where machines come and go.
+func ofMembers(s crash.Step) bool {
+	way, _, _ := strings.Cut(string(s), ".")
+	return way == "join" || way == "leave" || way == "vote"
+}
+
 // draw makes a schedule out of a number.
 func draw(seed uint64) schedule {
 	rng := rand.New(rand.NewPCG(seed, 7))
@@ -98,13 +105,16 @@ func draw(seed uint64) schedule {
 	members := false
 	for range 3 + rng.IntN(4) {
 		f := s.fault(rng)
-		if changesMembers(f.Kind) {
+		if changesMembers(f.Kind) || ofMembers(f.Step) {
 			if members {
 				continue
 			}
 			members = true
 		}
 		s.Faults = append(s.Faults, f)
+		if ofMembers(f.Step) { // which needs somebody who goes that way
+			s.Faults = append(s.Faults, fault{Kind: left, At: f.At + time.Second/10, Host: f.Host, Other: f.Other})
+		}
 	}
 	slices.SortStableFunc(s.Faults, func(a, b fault) int { return cmp.Compare(a.At, b.At) })
 	return s
@@ -131,6 +141,12 @@ func (s *schedule) fault(rng *rand.Rand) fault {
 	case crashedAtStep:
 		f.Nth = 1 + rng.IntN(3)
 		f.Step = crash.Steps()[rng.IntN(len(crash.Steps()))]
+		for ofMembers(f.Step) && rng.IntN(3) > 0 { // they take a while
+			f.Step = crash.Steps()[rng.IntN(len(crash.Steps()))]
+		}
+		if ofMembers(f.Step) {
+			f.Nth = 1
+		}
 	case lying:
 		f.Nth = rng.IntN(6)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type simulation struct {
 	begun    atomic.Int32 // faults in all
 	probes   sync.WaitGroup
 	drains   []string // machines that may still be drained
+	outs     []outing
+	traps    map[*fault]<-chan *host
 
 	mu       sync.Mutex // guards what follows
 	works    []*work
@@ -58,6 +61,7 @@ type outcome struct {
 	Seed        uint64
 	Machines    int
 	Faults      []string
+	Took        []string  // those of them that took effect
 	Asked       int       // requests of clients
 	Created     int       // containers, acknowledged
 	Agree       float64   // seconds from the end of all faults until all see the same
@@ -125,7 +129,7 @@ func (s *simulation) wake(m *simHost) {
 		s.anew(m)
 		return
 	}
-	if m.bare && !exists(m.data, fileJoined) {
+	if m.bare && !exists(filepath.Join(m.data, dirTLS), "cert.pem") { // it died while it joined
 		s.anew(m)
 		return
 	}
@@ -142,13 +146,17 @@ func (s *simulation) supervise() {
 	}
 }
 
-// mayEnd says whether an agent may end by itself with that error: over its disk, or because
-// its machine is, or may be, no part of the cluster any more.
+// mayEnd says whether an agent may end by itself with that error: over its disk, because it
+// could not join (also as somebody does not know yet that its former life is gone), or
+// because its machine is no part of the cluster any more.
 func (s *simulation) mayEnd(m *simHost, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var parted *parting
 	return errors.Is(err, consensus.ErrRoomAgain) || errors.Is(err, syscall.ENOSPC) ||
-		strings.Contains(err.Error(), "is the disk of this host stalled?") || m.bare || s.reborn[m.name]
+		strings.Contains(err.Error(), "is the disk of this host stalled?") ||
+		m.bare && (strings.HasPrefix(err.Error(), "join the cluster of ") || strings.HasPrefix(err.Error(), "a node named "+m.name+" is already")) ||
+		s.reborn[m.name] && errors.As(err, &parted)
 }
 
 // born notes that an agent starts now, or ends: it need not answer for a while.
@@ -158,8 +166,7 @@ func (s *simulation) born(m *simHost) {
 	s.births[m.name] = time.Now()
 }
 
-// excuse notes that an agent may end by itself: it need not answer until it is started
-// again.
+// excuse notes that an agent may end by itself: it need not answer until it is born again.
 func (s *simulation) excuse(m *simHost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,6 +218,13 @@ func (s *simulation) wrong(format string, args ...any) {
 	s.outcome.Wrong = append(s.outcome.Wrong, fmt.Sprintf(format, args...))
 }
 
+// took notes that a fault took effect.
+func (s *simulation) took(f *fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcome.Took = append(s.outcome.Took, f.Kind)
+}
+
 // keep remembers a container that was acknowledged.
 func (s *simulation) keep(w *work) {
 	s.mu.Lock()
@@ -222,13 +236,13 @@ func (s *simulation) keep(w *work) {
 func simulate(t *testing.T, plan schedule) {
 	inWorld(t, 0, func(t *testing.T, w *world) {
 		s := &simulation{
-			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{}, nobodys: map[string]bool{}, births: map[string]time.Time{},
+			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{}, nobodys: map[string]bool{}, births: map[string]time.Time{}, traps: map[*fault]<-chan *host{},
 			outcome: outcome{Seed: plan.Seed, Machines: plan.Machines},
 		}
 		for _, f := range plan.Faults {
 			s.outcome.Faults = append(s.outcome.Faults, f.Kind)
 		}
-		s.history.began, s.shares = time.Now(), true
+		s.history.began, s.mixed = time.Now(), true
 		s.found()
 		s.live()
 		if s.heal() {
@@ -270,11 +284,13 @@ func (s *simulation) found() {
 func (s *simulation) live() {
 	var all sync.WaitGroup
 	until := time.Now().Add(under)
+	broken, over := context.WithCancel(context.Background())
 	for id := range s.plan.Clients {
 		c := &simClient{simulation: s, id: id, rng: rand.New(&shared{pcg: rand.NewPCG(s.plan.Seed, uint64(id))})}
-		all.Go(func() { c.run(until) })
+		all.Go(func() { c.run(broken, until) })
 	}
 	s.play()
+	over()
 	all.Wait()
 	s.probes.Wait()
 }

@@ -60,6 +60,16 @@ func (t *Twin) FailAfterSuccess(op Op) {
 	t.lies[op]++
 }
 
+// Lies returns how many of those are still to come.
+func (t *Twin) Lies() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, some := range t.lies {
+		n += some
+	}
+	return n
+}
+
 // SetDisk makes loads and imports, each of them, fail once they have brought more
 // than free bytes: no space left on device. It is 1 GiB before.
 func (t *Twin) SetDisk(free int64) {

@@ -25,7 +25,7 @@ type mutant struct {
 // catcher is who has to see a defect: tests of a package, or the simulator.
 type catcher struct {
 	where string   // a package, or simulator
-	args  []string // a pattern and flags, or how many schedules
+	args  []string // a pattern and flags; or how many schedules, and what one of them is to show
 }
 
 const simulator = "sim"

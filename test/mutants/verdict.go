@@ -117,10 +117,16 @@ func (c *catcher) look(ctx context.Context, root, overlay string) (verdict, erro
 	return v, err
 }
 
-// simulate has the simulator look, which knows no other failure than what it found.
+// simulate has the simulator look, which knows no other failure than what it found. What
+// it complains of has to be what the defect breaks.
 func (c *catcher) simulate(ctx context.Context, root, overlay string) (verdict, error) {
-	args := []string{"run", "./test/sim", "-first", "-n", c.args[0]}
+	args, wanted := []string{"run", "./test/sim", "-n", c.args[0]}, regexp.MustCompile("(?s).+")
 	if overlay != "" {
+		var err error
+		if wanted, err = regexp.Compile("(?m)^seed [0-9]+: .*(" + strings.Join(c.args[1:], " ") + ").*$"); err != nil {
+			return verdict{}, err
+		}
+		args = append(args, "-until", strings.Join(c.args[1:], " "))
 		if out, err := output(ctx, root, []string{"build", "-o", os.DevNull, "-overlay", overlay, "."}); err != nil {
 			return verdict{}, fmt.Errorf("it does not compile: %s", out)
 		}
@@ -133,10 +139,11 @@ func (c *catcher) simulate(ctx context.Context, root, overlay string) (verdict, 
 	if failure == nil {
 		return verdict{}, nil
 	}
-	if !bytes.Contains(out, []byte("seed ")) { // it broke by itself
-		return verdict{}, fmt.Errorf("the simulator fails, and names no schedule: %s", firstLine(out))
+	said := wanted.Find(out)
+	if said == nil { // it broke by itself, or over something else
+		return verdict{}, fmt.Errorf("the simulator fails, and not as it should: %s", firstLine(out))
 	}
-	return verdict{failed: true, test: "the simulator", says: firstLine(out)}, nil
+	return verdict{failed: true, test: "the simulator", says: firstLine(said)}, nil
 }
 
 // output is what go prints.

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -38,7 +39,10 @@ func main() {
 	flag.IntVar(&r.count, "n", 500, "how many schedules")
 	flag.IntVar(&r.first, "seed", 1, "the first one's seed")
 	flag.StringVar(&r.overlay, "overlay", "", "what `file` go build is to take for another's, in JSON")
-	flag.BoolVar(&r.stop, "first", false, "stop at the first violation")
+	flag.Func("until", "stop at the first violation that matches this `regexp`", func(text string) (err error) {
+		r.until, err = regexp.Compile(text)
+		return err
+	})
 	flag.StringVar(&r.traces, "traces", "bin/sim", "the `directory` for traces of failures")
 	flag.IntVar(&r.jobs, "j", runtime.NumCPU(), "how many processes at a time")
 	flag.Parse()
@@ -57,11 +61,12 @@ func main() {
 type runner struct {
 	count, first, jobs int
 	overlay, traces    string
-	stop               bool
+	until              *regexp.Regexp
 
 	binary string
 	mu     sync.Mutex // guards what follows
 	sum    sum
+	found  bool // what is looked for
 }
 
 // run plays all schedules, writes what they showed, and returns how many failed.
@@ -99,7 +104,7 @@ func (r *runner) run(ctx context.Context, out io.Writer) (failed int, err error)
 		all.Go(func() {
 			for at := range chunks {
 				r.play(ctx, dir, r.first+at, min(chunk, r.count-at), out)
-				if r.stop && r.broken() {
+				if r.enough() {
 					enough()
 				}
 			}
@@ -107,7 +112,7 @@ func (r *runner) run(ctx context.Context, out io.Writer) (failed int, err error)
 	}
 	all.Wait()
 	r.sum.write(out, time.Since(began))
-	if r.sum.schedules < r.count && !r.stop {
+	if r.sum.schedules < r.count && !r.found {
 		return r.sum.failed, fmt.Errorf("%d of %d schedules were played to their end", r.sum.schedules, r.count)
 	}
 	return r.sum.failed, nil
@@ -135,10 +140,10 @@ func (r *runner) build(ctx context.Context, dir string, out io.Writer) error {
 	return nil
 }
 
-func (r *runner) broken() bool {
+func (r *runner) enough() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.sum.failed > 0
+	return r.found
 }
 
 // play plays some schedules in a process of their own, on one core.
@@ -164,6 +169,7 @@ func (r *runner) play(ctx context.Context, dir string, first, count int, out io.
 		r.sum.add(&o)
 		for _, wrong := range o.Wrong {
 			fmt.Fprintf(out, "seed %d: %s\n", o.Seed, wrong)
+			r.found = r.found || r.until != nil && r.until.MatchString(wrong)
 		}
 	}
 	r.sum.spent(cmd.ProcessState)

@@ -13,7 +13,7 @@ import (
 // outcome is what a schedule showed, as TestSimulation prints it.
 type outcome struct {
 	Seed, Machines, Asked, Created int
-	Faults, Wrong                  []string
+	Faults, Took, Wrong            []string
 	Agree, Orphans                 float64
 	CreateAfter, Listed, Alone     []float64
 }
@@ -21,14 +21,14 @@ type outcome struct {
 // sum is what all schedules showed.
 type sum struct {
 	schedules, failed, asked, created, machines int
-	faults                                      map[string]int
+	faults, took                                map[string]int
 	agree, orphans, createAfter, listed, alone  []float64
 	cpu                                         time.Duration
 }
 
 func (s *sum) add(o *outcome) {
 	if s.faults == nil {
-		s.faults = map[string]int{}
+		s.faults, s.took = map[string]int{}, map[string]int{}
 	}
 	s.schedules++
 	s.asked += o.Asked
@@ -39,6 +39,9 @@ func (s *sum) add(o *outcome) {
 	}
 	for _, f := range o.Faults {
 		s.faults[f]++
+	}
+	for _, f := range o.Took {
+		s.took[f]++
 	}
 	s.agree = append(s.agree, o.Agree)
 	s.orphans = append(s.orphans, o.Orphans)
@@ -75,9 +78,9 @@ func (s *sum) write(w io.Writer, took time.Duration) {
 			fmt.Fprintf(w, "%-50s median %6.2f s, p99 %6.2f s, longest %6.2f s (n=%d)\n", row.what, row.values[n/2], row.values[n*99/100], row.values[n-1], n)
 		}
 	}
-	fmt.Fprint(w, "faults:")
+	fmt.Fprint(w, "faults, of them in effect:")
 	for _, f := range slices.SortedFunc(maps.Keys(s.faults), func(a, b string) int { return cmp.Compare(s.faults[b], s.faults[a]) }) {
-		fmt.Fprintf(w, " %s %d,", f, s.faults[f])
+		fmt.Fprintf(w, " %s %d/%d,", f, s.faults[f], s.took[f])
 	}
 	fmt.Fprintln(w)
 }
