@@ -266,6 +266,9 @@ func (s *simulation) probe(by *simHost, name string) {
 	s.keep(&work{id: id, name: name})
 }
 
+// insistence is how long an administrator tries again, while other faults wait.
+const insistence = 20 * time.Second
+
 // try asks something of an agent that may not be there, and does not insist.
 func (s *simulation) try(h *simHost, method, path string) error {
 	err := h.ask(method, path, nil)
@@ -273,9 +276,10 @@ func (s *simulation) try(h *simHost, method, path string) error {
 	return err
 }
 
-// insist asks some live machine other than h until it is done or a minute is over.
+// insist asks some live machine other than h until it is done or its patience is over.
 func (s *simulation) insist(h *simHost, method, path string) bool {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(insistence); time.Now().Before(end); time.Sleep(time.Second) {
+		s.supervise()
 		for _, o := range s.up() {
 			if o != h && s.try(o, method, path) == nil {
 				return true
@@ -430,7 +434,8 @@ func (s *simulation) anew(h *simHost) {
 	os.RemoveAll(h.data)
 	h.stores = consensus.NewStoresOn(h.disk)
 	var reply struct{ Token string }
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(insistence); time.Now().Before(end); time.Sleep(time.Second) {
+		s.supervise()
 		for _, o := range s.up() {
 			if o != h && o.post("/ddocker/tokens", &reply) == nil {
 				s.note(-1, "%s joins by %s", h.name, o.name)

@@ -116,6 +116,7 @@ func (s *simulation) wake(m *simHost) {
 	if m.isUp() {
 		select {
 		case err := <-m.ended:
+			s.note(-1, "the agent of %s ended: %v", m.name, err)
 			if err != nil && !s.mayEnd(m, err) {
 				s.wrong("the agent of %s ended with: %v", m.name, err)
 			}
