@@ -341,13 +341,18 @@ func (c *client) contend(ctx context.Context) error {
 	name := fmt.Sprintf("prize%d", time.Now().Unix()/20)
 	err := c.agent().Ask(ctx, http.MethodPost, "/containers/create?name="+name, map[string]any{"Image": "busybox", "Cmd": command}, &made)
 	if err != nil {
-		c.prize.Store(name, "") // it may be there, nobody knows whose
-		return err
+		return err // it may be there, and nobody was told; who was told before keeps it
 	}
-	if other, had := c.prize.LoadOrStore(name, made.ID); had && other != "" {
-		c.violated("%s was given as %.12s, and as %.12s", name, other, made.ID)
-	}
+	c.granted(name, made.ID)
 	return nil
+}
+
+// granted remembers who was told to have the prize. Nobody removes it before the quiet
+// time, so whoever is told so after that was given what another has.
+func (s *soak) granted(name, id string) {
+	if other, had := s.prize.LoadOrStore(name, id); had && other != id {
+		s.violated("%s was given as %.12s, and as %.12s", name, other, id)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -156,8 +156,9 @@ func (s *soak) periods(ctx context.Context, long time.Duration) error {
 	for ctx.Err() == nil && time.Since(s.began) < long {
 		s.load.open()
 		s.breakThings(ctx, random, length)
+		mended := time.Now()
 		s.load.close()
-		s.quiet(ctx)
+		s.quiet(ctx, mended)
 	}
 	end()
 	s.load.open()

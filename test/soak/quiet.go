@@ -57,11 +57,14 @@ func (s *soak) follow(ctx context.Context) {
 	}
 }
 
-// quiet judges and measures the cluster while nobody wants anything of it.
-func (s *soak) quiet(ctx context.Context) {
+// quiet judges and measures the cluster while nobody wants anything of it. All that was
+// broken is mended since then; that clients wait for their last answers, and that what they
+// drained is activated, counts as time in which the nodes do not agree.
+func (s *soak) quiet(ctx context.Context, mended time.Time) {
+	limited, cancel := context.WithDeadline(ctx, mended.Add(agreement))
 	s.activate(ctx)
-	limited, cancel := context.WithTimeout(ctx, agreement)
-	took, err := s.judge.Settled(limited)
+	_, err := s.judge.Settled(limited)
+	took := time.Since(mended)
 	if cancel(); ctx.Err() != nil {
 		return
 	}
@@ -72,8 +75,8 @@ func (s *soak) quiet(ctx context.Context) {
 	s.agreed = append(s.agreed, took)
 	s.mu.Unlock()
 	s.note("quiet: all nodes agree after %v", took.Round(time.Millisecond))
-	s.removePrizes(ctx)
 	s.soundness(ctx)
+	s.removePrizes(ctx) // which nobody owns: what is left after that is somebody's
 	have, err := s.judge.Containers(ctx)
 	if err != nil {
 		s.violated("an engine does not answer in a quiet time: %v", err)
@@ -131,9 +134,24 @@ func (s *soak) soundness(ctx context.Context) {
 	}
 }
 
+// removePrizes has clients contend anew, after a look whether each prize is whose it was
+// said to be.
 func (s *soak) removePrizes(ctx context.Context) {
+	have, err := s.judge.Containers(ctx)
+	if err == nil { // or the removal says so
+		s.judgePrizes(have)
+	}
 	s.removeContainers(ctx, "prize")
 	s.prize.Clear()
+}
+
+func (s *soak) judgePrizes(have map[string]judge.Container) {
+	s.prize.Range(func(name, id any) bool {
+		if is := have[id.(string)]; is.Name != name {
+			s.violated("%s was acknowledged as %.12s, which is %q", name, id, is.Name)
+		}
+		return true
+	})
 }
 
 // removeContainers removes all whose names begin so.

@@ -86,6 +86,35 @@ func TestWhatClientsWereToldIsCompared(t *testing.T) {
 	}
 }
 
+func TestAPrizeHasOneOwner(t *testing.T) {
+	there := judge.Container{ID: "1", Name: "prize7", Host: "h1", Placement: "p"}
+	for _, test := range []struct {
+		name  string
+		told  []string // IDs that clients were told, one after another
+		have  judge.Container
+		wrong int
+	}{
+		{"nobody was told, and it is there", nil, there, 0},
+		{"one was told", []string{"1"}, there, 0},
+		{"one was told, and it is lost", []string{"1"}, judge.Container{}, 1},
+		{"one was told, and another is there", []string{"2"}, there, 1},
+		{"two were told", []string{"1", "2"}, there, 1},
+		{"three were told", []string{"1", "2", "3"}, there, 2},
+	} {
+		s := &soak{}
+		for _, id := range test.told {
+			s.granted(there.Name, id)
+		}
+		if s.judgePrizes(map[string]judge.Container{test.have.ID: test.have}); len(s.violations) != test.wrong {
+			t.Errorf("%s: %v", test.name, s.violations)
+		}
+		s.prize.Clear()
+		if s.granted(there.Name, "4"); len(s.violations) != test.wrong {
+			t.Errorf("%s, then it was removed and given again: %v", test.name, s.violations)
+		}
+	}
+}
+
 func TestTheReportHasAPictureThatCanBeRead(t *testing.T) {
 	s := run(0, 40, 50, 51)
 	s.note("lab %v", []string{"cut", "1"})
