@@ -56,7 +56,7 @@ func TestEveryStepOnRealEngines(t *testing.T) {
 		r.docker(asked, "run", "-d", "--name", name, "--label", fmt.Sprint("ddocker.node=h", i+1), "busybox", "sleep", "100000")
 		r.made = append(r.made, name)
 	}
-	beside := r.containers()
+	beside := r.containers() // which run on when their host leaves, too
 	for _, step := range crash.Steps() {
 		way, _, _ := strings.Cut(string(step), ".")
 		switch way {
@@ -391,7 +391,8 @@ func (r *rounds) free() string {
 	return r.Host(1).DDocker(r.t, "nodes", "--format", "{{.Name}} {{.Cores}} {{.Memory}}")
 }
 
-// acknowledged compares what clients were told with what there is.
+// acknowledged compares what clients were told with what there is, and looks that nothing
+// was given to two of them.
 func (r *rounds) acknowledged(listed []string) {
 	for _, name := range r.made {
 		if !slices.Contains(listed, name) {
@@ -409,6 +410,15 @@ func (r *rounds) acknowledged(listed []string) {
 			if !slices.Contains(has, name) {
 				r.t.Errorf("the image %s was acknowledged, and %s does not list it", name, h.Name())
 			}
+		}
+	}
+	wrong, err := judge.New(r.Lab).Wrong(r.t.Context())
+	if err != nil {
+		r.t.Error(err)
+	}
+	for _, what := range wrong {
+		if strings.Contains(what, "is held by") { // a host that has left and come again has strangers
+			r.t.Error(what)
 		}
 	}
 	r.t.Logf("acknowledged: %d containers, %d removals, %d images", len(r.made), len(r.gone), len(r.images))
