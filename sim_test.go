@@ -275,6 +275,10 @@ func (s *simulation) found() {
 		m.start(joining(first.host, token))
 	}
 	s.whole()
+	s.eventually("all voters can sign", func() bool { // who has the only key must not be lost
+		keys := slices.DeleteFunc(slices.Clone(s.machines), func(m *simHost) bool { return !exists(m.data, fileCAKey) })
+		return len(keys) == votersOf(len(s.machines))
+	})
 	s.setWeather(s.plan.Net)
 	for _, m := range s.machines {
 		s.slow(m, s.plan.Engine)
