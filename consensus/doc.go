@@ -21,9 +21,9 @@
 //
 // # Retries
 //
-// Every ledger command carries a request ID and the ledger remembers the
-// result of each, so applying a command twice is applying it once. Propose
-// therefore retries always, also when an attempt may have been applied.
+// A ledger command that must not be applied twice carries a request ID, and the
+// ledger remembers the result of each, so applying it twice is applying it once.
+// Propose therefore retries always, also when an attempt may have been applied.
 //
 // # Errors
 //

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	crypto "crypto/rand"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,7 +14,9 @@ import (
 // Propose has the cluster carry out a command and returns its result and log
 // index; the command is then durable, but this replica may not have applied it
 // yet (see Wait). The command is sent again until one answer comes back, so it
-// must have a request ID unless repeating it does no harm.
+// must have a request ID unless repeating it does no harm. One that would override what
+// was decided after it gets an ID here, unless its caller, who may propose it again,
+// gave it one: an attempt that nobody waits for any more may still arrive.
 //
 // While no leader answers Propose holds the command for five seconds and then
 // returns a *NoLeaderError. A refusal by the ledger, or of what not all nodes
@@ -21,6 +24,9 @@ import (
 func (c *Consensus) Propose(ctx context.Context, cmd ledger.Command) (ledger.Result, uint64, error) {
 	if no, err := c.gate(ctx, &cmd); err != nil || no != nil {
 		return ledger.Result{Refusal: no}, 0, err
+	}
+	if cmd.ID == "" && cmd.Overrides() {
+		cmd.ID = crypto.Text()
 	}
 	data, err := ledger.Encode(cmd.At(c.level()))
 	if err != nil {

@@ -64,6 +64,13 @@ func (c *Command) ofTrust() bool {
 		c.Vote != nil || c.Remove != nil || c.Forget != nil || c.Rotate != nil || c.Advance != nil
 }
 
+// Overrides says whether a copy of the command that comes late would undo, or do again,
+// what was decided after it.
+func (c *Command) Overrides() bool {
+	return c.Rename != nil || c.Limit != nil || c.Attach != nil || c.Drain != nil || c.LabelNode != nil || c.Vote != nil ||
+		c.Configure != nil || c.AddToken != nil || c.AddUser != nil || c.ChangeUser != nil || c.RemoveUser != nil || c.AddKey != nil
+}
+
 // Encode writes a command for the log, in the lowest version that knows it.
 func Encode(c Command) ([]byte, error) {
 	c.Version = since(&c)
