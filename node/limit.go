@@ -49,6 +49,13 @@ func (n *Node) beginLimit(container string) (busy chan struct{}) {
 	return busy
 }
 
+// limits says whether somebody changes the limits of a container now.
+func (n *Node) limits(container string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.limiting[container] != nil
+}
+
 func (n *Node) endLimit(container string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

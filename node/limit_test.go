@@ -104,3 +104,48 @@ func TestWhatAnUnfinishedChangeHeldIsFreeAgain(t *testing.T) {
 		})
 	}
 }
+
+// The engine carries on without its caller.
+func TestAnUpdateMayLandForAWhileAfterItWasGivenUp(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, id := h.create("web", sched.Request{MilliCPU: 2000})
+		h.end()
+		h.run()
+		h.twin.SetLatency(enginetest.Update, inheritedGrace+100*time.Second)
+		if _, _, err := h.Update(w.Context(), id, "", []byte(`{"CpusetCpus":"0-3"}`)); err == nil {
+			t.Fatal("the engine answered in time")
+		}
+		for range 95 {
+			time.Sleep(time.Second)
+			if now := w.placement(p.ID).Grant.Cores; now.Count() != 4 {
+				t.Fatalf("it holds cores %s, and its container may get 0-3", now)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		if now := w.placement(p.ID); now.Request.Pinned() != 4 || now.Grant.Cores.Count() != 4 {
+			t.Errorf("it holds %+v for %+v", now.Grant, now.Request)
+		}
+	})
+}
+
+func TestEachUpdateWithoutAnAnswerIsWaitedForAnew(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, _ := h.create("web", sched.Request{MilliCPU: 1000})
+		for _, milli := range []int64{2000, 3000} {
+			if _, err := h.limit(ledger.Limit{Placement: p.ID, MilliCPU: milli, Keep: true}); err != nil {
+				t.Fatal(err)
+			}
+			h.look()
+			time.Sleep(inheritedGrace - time.Second)
+			if h.look(); w.placement(p.ID).Grant.Cores.Count() != int(milli/sched.Core) {
+				t.Fatalf("it holds cores %s, and its container may get %d", w.placement(p.ID).Grant.Cores, milli/sched.Core)
+			}
+		}
+		time.Sleep(time.Second)
+		if h.look(); w.placement(p.ID).Grant.Cores.Count() != 1 {
+			t.Errorf("it holds cores %s", w.placement(p.ID).Grant.Cores)
+		}
+	})
+}

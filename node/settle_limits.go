@@ -9,41 +9,48 @@ import (
 	"ddocker/sched"
 )
 
+// surplus is since when a placement was seen, as it was then, to hold other than its
+// container has, and nobody was changing that.
+type surplus struct {
+	of    *ledger.Placement
+	since time.Time
+}
+
 // settleLimits has placements hold what their containers have, where a change of limits
 // did not come to its end: the agent died, or the engine gave no answer. What the
-// engine was asked for may still land, so it waits for a while. It belongs to the loop
-// that reconciles.
+// engine was asked for may still land, so it waits for a while after the last change has
+// ended. It belongs to the loop that reconciles.
 func (n *Node) settleLimits(placed []*ledger.Placement, list []engine.Container) {
-	seen := map[string]time.Time{}
+	seen := map[string]surplus{}
 	for _, p := range placed {
 		at := slices.IndexFunc(list, func(c engine.Container) bool { return p.Container != "" && c.ID == p.Container })
 		if at < 0 {
 			continue
 		}
-		if _, more := had(p, &list[at]); !more {
+		if _, more := had(p, &list[at]); !more || n.limits(p.Container) {
 			continue
 		}
-		first, known := n.unsure[p.ID]
-		if !known {
-			first = time.Now()
+		first := n.unsure[p.ID]
+		if first.of != p { // it was changed since
+			first = surplus{p, time.Now()}
 		}
 		seen[p.ID] = first
-		if time.Since(first) >= inheritedGrace {
-			n.settleOne(p.Container)
+		if time.Since(first.since) >= inheritedGrace {
+			n.settleOne(p)
 		}
 	}
 	n.unsure = seen
 }
 
-// settleOne looks again, while nobody changes the container's limits.
-func (n *Node) settleOne(container string) {
-	if n.beginLimit(container) != nil {
+// settleOne looks again, while nobody changes the container's limits, nor has changed them
+// since.
+func (n *Node) settleOne(p *ledger.Placement) {
+	if n.beginLimit(p.Container) != nil {
 		return
 	}
-	defer n.endLimit(container)
-	p := n.placementOf(container)
-	c, err := n.container(container)
-	if p == nil || err != nil {
+	defer n.endLimit(p.Container)
+	c, err := n.container(p.Container)
+	if err != nil || n.placementOf(p.Container) != p {
 		return
 	}
 	if has, more := had(p, c); more {
