@@ -90,3 +90,47 @@ func TestStoppedAgentBeginsNoCreate(t *testing.T) {
 		wantList(t, "containers", h.has())
 	})
 }
+
+// Without a leader nothing would tell the one who makes the container that its place was
+// given up meanwhile.
+func TestWhatIsBeingGivenUpIsNotMade(t *testing.T) {
+	for name, shown := range map[string]bool{"as this replica knows": true, "as this replica does not know yet": false} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 1, func(w *world) {
+				h := w.hosts[0]
+				p, index := h.place("web", sched.Request{})
+				h.look()
+				time.Sleep(grace)
+				h.twin.SetLatency(enginetest.Create, time.Second)
+				done := make(chan error, 1)
+				begin := func() {
+					go func() {
+						_, _, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain))
+						done <- err
+					}()
+				}
+				h.replica.Before(func(c ledger.Command) {
+					if c.Release != nil && c.Release.Expired && !shown {
+						begin()
+					}
+				})
+				if !shown {
+					h.replica.Lag()
+				}
+				h.look()
+				if shown {
+					begin()
+				}
+				time.Sleep(time.Second / 2)
+				h.replica.Cut(true)
+				wantRefusal(t, <-done, ledger.Busy, "")
+				h.replica.Cut(false)
+				h.look()
+				wantList(t, "containers", h.has())
+				if w.placement(p.ID) != nil {
+					t.Error("its place is still held")
+				}
+			})
+		})
+	}
+}

@@ -152,6 +152,7 @@ type Node struct {
 	creating   map[string]*call         // open creates by placement
 	committing map[string]*call         // open commits by claim
 	seen       map[string]sighting      // reservations without a container; nil before the first look
+	givingUp   map[string]bool          // placements that the last look releases, or tries to
 	claims     map[string]claimSighting // claims of this node; nil before the first look
 	sent       map[string]errand        // placements made here of images that their hosts lacked
 	identities map[string]identity      // of this engine's images, by the engine's IDs

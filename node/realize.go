@@ -63,6 +63,7 @@ func (n *Node) once(ctx context.Context, calls map[string]*call, key string, do 
 			c.status, c.reply, c.err = do()
 			n.mu.Lock()
 			delete(calls, key)
+			delete(n.seen, key) // what was seen before it says nothing any more
 			n.mu.Unlock()
 			close(c.done)
 		})
@@ -78,9 +79,7 @@ func (n *Node) once(ctx context.Context, calls map[string]*call, key string, do 
 
 func (n *Node) realize(id string, index uint64, version string, body []byte) (status int, reply []byte, err error) {
 	n.cfg.Crash.At(crash.CreateBegun)
-	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
-	err = n.cfg.Log.Wait(ctx, index)
-	cancel()
+	given, err := n.await(id, index)
 	if err != nil {
 		return 0, nil, fmt.Errorf("wait for the reservation: %w", err)
 	}
@@ -91,6 +90,9 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 	}
 	image := ""
 	if p != nil && p.Node == n.cfg.ID {
+		if given {
+			return 0, nil, n.elsewhere(id, "the reservation was given up before the container was asked for")
+		}
 		if image, err = n.provide(p); err != nil {
 			return 0, nil, err
 		}
@@ -125,6 +127,20 @@ func (n *Node) realize(id string, index uint64, version string, body []byte) (st
 		}
 	}
 	return status, reply, err
+}
+
+// await returns when this replica has the reservation, and says whether this node is about
+// to release it for want of a container. Then it has also what was decided meanwhile.
+func (n *Node) await(id string, index uint64) (given bool, err error) {
+	n.mu.Lock()
+	given = n.givingUp[id]
+	n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(n.life, proposeTimeout)
+	defer cancel()
+	if given {
+		return true, n.cfg.Log.Read(ctx)
+	}
+	return false, n.cfg.Log.Wait(ctx, index)
 }
 
 // granted returns the placement, or nil; the cores that containers without their

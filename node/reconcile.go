@@ -92,6 +92,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 	open, fresh := n.openOrFresh(placed, time.Now())
 	n.leaveRenamed(open, placed, list, time.Now())
 	steps, outsiders := settle(placed, list, open, fresh, expired)
+	n.givingUp = released(steps)
 	n.mu.Unlock()
 	for _, s := range steps {
 		if err := n.carryOut(ctx, s); err != nil {
@@ -175,6 +176,17 @@ func settle(placed []*ledger.Placement, list []engine.Container, open, fresh, ex
 		})
 	}
 	return steps, outsiders
+}
+
+// released returns the placements that the steps release.
+func released(steps []step) map[string]bool {
+	ids := map[string]bool{}
+	for _, s := range steps {
+		if s.command.Release != nil {
+			ids[s.placement] = true
+		}
+	}
+	return ids
 }
 
 // belongs tells the placement's own container from one that a commit gave the

@@ -140,6 +140,22 @@ func TestGraces(t *testing.T) {
 	}
 }
 
+func TestAGraceBeginsAnewWithTheEndOfACreate(t *testing.T) {
+	reserved := []*ledger.Placement{{ID: "p1", Name: "web"}}
+	n, start := New(Config{}), time.Now()
+	n.openOrFresh(nil, start)
+	n.openOrFresh(reserved, start)
+	if _, _, err := n.once(t.Context(), n.creating, "p1", func() (int, []byte, error) { return statusCreated, nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, fresh := n.openOrFresh(reserved, start.Add(time.Hour)); !fresh["p1"] {
+		t.Error("a container that may have landed since the engine was asked is none")
+	}
+	if _, fresh := n.openOrFresh(reserved, start.Add(time.Hour+grace)); fresh["p1"] {
+		t.Error("a reservation without a container is held for ever")
+	}
+}
+
 func TestConfirmedPlacementIsHeldOnlyByAnOpenCall(t *testing.T) {
 	n := New(Config{})
 	placed := []*ledger.Placement{{ID: "p1", Container: "c1"}, {ID: "p2", Container: "c2"}}
