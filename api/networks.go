@@ -267,23 +267,60 @@ func (a *API) connect(w http.ResponseWriter, c *call) {
 		return
 	}
 	ctx := context.WithoutCancel(c.Context())
-	p := t.container.Placement
-	added := p != nil && !slices.Contains(p.Networks, o.Name)
-	id, err := a.attach(ctx, t, added)
+	if p := t.container.Placement; p != nil && !slices.Contains(p.Networks, o.Name) {
+		if _, err := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: o.Name}}); err != nil {
+			failWith(w, err)
+			return
+		}
+	}
+	id, err := a.furnished(ctx, t)
+	asked := err == nil
 	var answer *record
-	if err == nil {
+	if asked {
 		answer, err = a.request(ctx, post, node, c.to(id), nil, raw(t.body))
 	}
-	if added && answer != nil && answer.status/100 != 2 { // without an answer it may be connected
-		if _, fault := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: o.Name, Detach: true}}); fault != nil {
-			a.log.Warn("a container still counts as a user of a network", "container", t.container.Name, "network", o.Name, "err", fault)
-		}
+	lost := asked && err != nil && !notDialled(err) // it may be connected
+	if !lost && (err != nil || answer.status/100 != 2) {
+		a.parted(ctx, t)
 	}
 	if err != nil {
 		failWith(w, err)
 		return
 	}
 	answer.writeTo(w)
+}
+
+// parted has the container count as no user of the network, unless its engine shows it on
+// that.
+func (a *API) parted(ctx context.Context, t attachment) {
+	p, o := t.container.Placement, t.network.obj
+	if p == nil || o == nil {
+		return
+	}
+	counts := false
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		now := l.Placement(p.ID)
+		counts = now != nil && slices.Contains(now.Networks, o.Name)
+	})
+	if !counts {
+		return
+	}
+	var in struct {
+		NetworkSettings struct{ Networks map[string]json.RawMessage }
+	}
+	body, err := a.hosts.get(ctx, t.container.Node, "/containers/"+t.container.Container+"/json", nil)
+	if err == nil {
+		err = json.Unmarshal(body, &in)
+	}
+	if _, on := in.NetworkSettings.Networks[o.Name]; on {
+		return
+	}
+	if err == nil {
+		_, err = a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: o.Name, Detach: true}})
+	}
+	if err != nil {
+		a.log.Warn("a container still counts as a user of a network", "container", t.container.Name, "network", o.Name, "err", err)
+	}
 }
 
 // reaches refuses to connect a container to a network that other containers hold on
@@ -302,15 +339,10 @@ func (a *API) reaches(t attachment) (err error) {
 	return err
 }
 
-// attach notes that the container uses the network, if that is to be added, has its host make that if it must,
-// and returns the engine's ID of it there.
-func (a *API) attach(ctx context.Context, t attachment, add bool) (id string, err error) {
+// furnished has the container's host make the network if it must, and returns the engine's
+// ID of it there.
+func (a *API) furnished(ctx context.Context, t attachment) (id string, err error) {
 	name, node := t.network.obj.Name, t.container.Node
-	if add {
-		if _, err := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: t.container.Placement.ID, Network: name}}); err != nil {
-			return "", err
-		}
-	}
 	var index uint64
 	a.cfg.Log.View(func(l *ledger.Ledger) { index = l.Index() })
 	query := indexQuery(index)
@@ -342,14 +374,19 @@ func (a *API) disconnect(w http.ResponseWriter, c *call) {
 			id = i.ID
 		}
 	}
+	ctx := context.WithoutCancel(c.Context())
 	if !there {
+		a.parted(ctx, t)
 		fail(w, http.StatusForbidden, "container %s is not connected to network %s", t.container.Container, c.ref)
 		return
 	}
-	ctx := context.WithoutCancel(c.Context())
 	answer, err := a.request(ctx, post, t.container.Node, c.to(id), nil, raw(t.body))
-	if p := t.container.Placement; err == nil && answer.status/100 == 2 && p != nil && t.network.obj != nil {
+	switch p := t.container.Placement; {
+	case err != nil || p == nil || t.network.obj == nil:
+	case answer.status/100 == 2:
 		_, err = a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: t.network.obj.Name, Detach: true}})
+	default: // it may not have been connected
+		a.parted(ctx, t)
 	}
 	if err != nil {
 		failWith(w, err)

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine/enginetest"
 )
 
 // networkRow is what of a network tests look at.
@@ -183,6 +186,62 @@ func TestConnectStaysOnTheContainersHost(t *testing.T) {
 			}
 		})
 	})
+}
+
+// users are the containers that count as users of the network.
+func (w *world) users(network string) (names []string) {
+	w.log.Replica().View(func(l *ledger.Ledger) {
+		for _, p := range l.UsersOf(l.Object(ledger.Network, network)) {
+			names = append(names, p.Name)
+		}
+	})
+	return names
+}
+
+// Who counts as a user of a network keeps it on a host.
+func TestAConnectThatFailsLeavesNoUser(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].network("shop")
+		home := w.where("shop")[0]
+		away := map[string]string{"id-n1": "n2", "id-n2": "n1"}[home]
+		w.hosts[0].create("web", on(away))
+		far := w.host("id-" + away)
+		furnish := far.api.local.furnishOne
+		far.api.local.furnishOne = func(context.Context, string) error { return errors.New("pool overlaps") }
+		for range 2 {
+			w.hosts[0].want(http.StatusServiceUnavailable, "pool overlaps", post, "/networks/shop/connect", `{"Container":"web"}`)
+			wantList(t, "users", w.users("shop"))
+		}
+		far.api.local.furnishOne = furnish
+		if err := furnish(w.Context(), "shop"); err != nil {
+			t.Fatal(err)
+		}
+		far.twin.FailAfterSuccess(enginetest.Change)
+		w.hosts[0].want(http.StatusInternalServerError, "after the fact", post, "/networks/shop/connect", `{"Container":"web"}`)
+		wantList(t, "users", w.users("shop"), "web")
+	})
+}
+
+func TestADisconnectOfWhatIsNotConnectedLeavesNoUser(t *testing.T) {
+	for name, made := range map[string]bool{"and the host has the network": true, "and the host has no such network": false} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 2, func(w *world) {
+				w.hosts[0].network("shop")
+				host, status := w.where("shop")[0], http.StatusInternalServerError
+				if !made {
+					host, status = map[string]string{"id-n1": "id-n2", "id-n2": "id-n1"}[host], http.StatusForbidden
+				}
+				w.hosts[0].create("web", on(strings.TrimPrefix(host, "id-")))
+				p := w.placement("web")
+				if _, _, err := w.log.Replica().Propose(w.Context(), ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: "shop"}}); err != nil {
+					t.Fatal(err)
+				}
+				wantList(t, "users", w.users("shop"), "web")
+				w.hosts[0].want(status, "not connected", post, "/networks/shop/disconnect", `{"Container":"web"}`)
+				wantList(t, "users", w.users("shop"))
+			})
+		})
+	}
 }
 
 func TestNetworksOfAHostThatIsDownStayListed(t *testing.T) {

@@ -131,7 +131,11 @@ func (t *Twin) connectNetwork(c call) reply {
 	if refusal != nil {
 		return *refusal
 	}
-	b.on[n.ID] = strings.HasSuffix(c.URL.Path, "/connect")
+	on := strings.HasSuffix(c.URL.Path, "/connect")
+	if !on && !b.on[n.ID] {
+		return refuse(http.StatusInternalServerError, "container %s is not connected to network %s", b.id, n.Name)
+	}
+	b.on[n.ID] = on
 	return reply{http.StatusOK, nil}
 }
 
