@@ -268,6 +268,11 @@ func (a *API) connect(w http.ResponseWriter, c *call) {
 	}
 	ctx := context.WithoutCancel(c.Context())
 	if p := t.container.Placement; p != nil && !slices.Contains(p.Networks, o.Name) {
+		// Once it counts as a user the network is at home there: that must be possible.
+		if _, err := a.furnished(ctx, t); err != nil {
+			failWith(w, err)
+			return
+		}
 		if _, err := a.decide(ctx, ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: o.Name}}); err != nil {
 			failWith(w, err)
 			return
