@@ -195,6 +195,7 @@ func (w *world) users(network string) (names []string) {
 			names = append(names, p.Name)
 		}
 	})
+	slices.Sort(names)
 	return names
 }
 
@@ -253,6 +254,35 @@ func TestADisconnectOfWhatIsNotConnectedLeavesNoUser(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The node that was asked dies between what it tells the ledger and the engine.
+func TestAConnectThatDiedHalfWayIsUndoneInTheEnd(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		w.hosts[0].network("shop")
+		home := w.where("shop")[0]
+		for _, name := range []string{"web", "db", "cache"} {
+			w.hosts[0].create(name, on(strings.TrimPrefix(home, "id-")))
+			if name == "cache" {
+				continue
+			}
+			attach := &ledger.Attach{Placement: w.placement(name).ID, Network: "shop"}
+			if _, _, err := w.log.Replica().Propose(w.Context(), ledger.Command{Attach: attach}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.hosts[0].want(http.StatusOK, "", post, "/networks/shop/connect", `{"Container":"cache"}`)
+		time.Sleep(8 * time.Minute) // a connect may take some
+		wantList(t, "users", w.users("shop"), "cache", "db", "web")
+		w.hosts[0].want(http.StatusOK, "", post, "/networks/shop/connect", `{"Container":"db"}`)
+		time.Sleep(5 * time.Minute)
+		wantList(t, "users", w.users("shop"), "cache", "db")
+		before := w.log.Len()
+		time.Sleep(20 * time.Minute)
+		if n := w.log.Len() - before; n > 0 {
+			t.Errorf("%d commands later it is still not settled", n)
+		}
+	})
 }
 
 func TestNetworksOfAHostThatIsDownStayListed(t *testing.T) {

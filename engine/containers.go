@@ -38,6 +38,7 @@ type Container struct {
 	Memory          int64    // bytes; 0 is no limit
 	GPUs            []string // UUIDs or indices as asked for, or "all"
 	Ports           []Port   // bound now, or what it will bind when started; sorted
+	Networks        []string // that it is on, or will be when started, by name; sorted
 }
 
 // Port is a port of the host that leads into a container.

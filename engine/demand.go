@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,6 +143,9 @@ func describe(s container.Summary, d demand) Container {
 		Placement: s.Labels[LabelPlacement], Labels: s.Labels,
 		Cores: slices.Clone(d.cores), NanoCPUs: d.nanoCPUs, CPUQuota: d.quota, CPUPeriod: d.period, Memory: d.memory,
 		GPUs: slices.Clone(d.gpus), Ports: slices.Clone(d.ports),
+	}
+	if s.NetworkSettings != nil {
+		c.Networks = slices.Sorted(maps.Keys(s.NetworkSettings.Networks))
 	}
 	for _, name := range s.Names { // links add names with a second slash
 		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") {

@@ -133,9 +133,9 @@ type Node struct {
 	// registered is when the cluster last knew this machine as it is. It belongs
 	// to the loop that reconciles.
 	registered time.Time
-	// unsure are the placements that hold other than their containers have, by ID. It
-	// belongs to that loop, too.
-	unsure map[string]surplus
+	// unsure are the placements that hold other than their containers have, and apart those
+	// that name networks on which theirs are not, by ID. They belong to that loop, too.
+	unsure, apart map[string]surplus
 	// names are the ledger's for placements, by their IDs. They belong to it as well.
 	names map[string]naming
 	// namesakes were warned of, IDs by name, and so was of leftOut images. They belong

@@ -108,6 +108,9 @@ func (n *Node) reconcile(ctx context.Context) error {
 	if err := n.settleObjects(ctx); err != nil {
 		return err
 	}
+	if err := n.settleNetworks(ctx, placed, list); err != nil {
+		return err
+	}
 	n.settleLimits(placed, list)
 	return n.movePinned(ctx)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // surplus is since when a placement was seen, as it was then, to hold other than its
-// container has, and nobody was changing that.
+// container has, and nobody was known to change that.
 type surplus struct {
 	of    *ledger.Placement
 	since time.Time
