@@ -140,6 +140,45 @@ func find(t *testing.T, ctx context.Context, e *engine.Engine, id string) (engin
 
 func unique() string { return fmt.Sprintf("ct-%d-%x", os.Getpid(), time.Now().UnixNano()&0xffffff) }
 
+func TestContainerTellsItsNetworksAlsoWhenItDoesNotRun(t *testing.T) {
+	onBoth(t, func(t *testing.T, ctx context.Context, e *engine.Engine) {
+		name := unique()
+		for _, network := range []string{name + "-a", name + "-b"} {
+			if status, reply, err := e.CreateNetwork(ctx, []byte(`{"Name":"`+network+`"}`)); status != http.StatusCreated || err != nil {
+				t.Fatal(status, string(reply), err)
+			}
+			t.Cleanup(func() {
+				if err := e.RemoveNetwork(context.WithoutCancel(ctx), network); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		id := create(t, ctx, e, name, `{"Image":"busybox:latest","Cmd":["sleep","1000"],"HostConfig":{"NetworkMode":"`+name+`-a"}}`)
+		for _, running := range []bool{false, true} {
+			if running {
+				if resp := post(t, ctx, e, "/v1.41/containers/"+id+"/start", "", nil); resp.StatusCode != http.StatusNoContent {
+					t.Fatalf("start: %s", resp.Status)
+				}
+			}
+			if c, _ := find(t, ctx, e, id); !slices.Equal(c.Networks, []string{name + "-a"}) {
+				t.Errorf("running %v: it is on %q", running, c.Networks)
+			}
+			if resp := post(t, ctx, e, "/v1.41/networks/"+name+"-b/connect", `{"Container":"`+id+`"}`, nil); resp.StatusCode != http.StatusOK {
+				t.Fatalf("connect: %s", resp.Status)
+			}
+			if c, _ := find(t, ctx, e, id); !slices.Equal(c.Networks, []string{name + "-a", name + "-b"}) {
+				t.Errorf("running %v and connected, it is on %q", running, c.Networks)
+			}
+			if resp := post(t, ctx, e, "/v1.41/networks/"+name+"-b/disconnect", `{"Container":"`+id+`"}`, nil); resp.StatusCode != http.StatusOK {
+				t.Fatalf("disconnect: %s", resp.Status)
+			}
+		}
+		if err := e.Remove(ctx, id, true, true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestContainerTellsWhatItHolds(t *testing.T) {
 	onBoth(t, func(t *testing.T, ctx context.Context, e *engine.Engine) {
 		name := unique()
