@@ -234,10 +234,10 @@ func (s *simulation) judgeWorks() (wrong []string) {
 		case w.gone && there:
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was removed, and is held", w.name, w.id))
 		case w.going || w.gone:
-		case w.out && !there && !lost[w.id] && len(s.having(w.id)) == 0:
+		case w.out && !there && !lost[w.id] && !lost[w.name] && len(s.having(w.id)) == 0:
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, its machine was out of the cluster, and it is nowhere", w.name, w.id))
 		case w.out:
-		case !there && !lost[w.id]:
+		case !there && !lost[w.id] && !lost[w.name]:
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) was acknowledged, and is not held: %s", w.name, w.id, strings.Join(append(s.having(w.id), "no other engine has it"), ", ")))
 		case there && !slices.Contains(strings.Split(w.name, " or "), name):
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) is called %s", w.name, w.id, name))
@@ -288,7 +288,8 @@ func (s *simulation) judgeLife(w *work) []string {
 	return nil
 }
 
-// losts returns the containers that are listed as lost.
+// losts returns the containers that are listed as lost, by name those of which the ledger
+// has no ID.
 func (s *simulation) losts() map[string]bool {
 	rows, err := s.hosts[0].docker().ContainerList(s.soon(), container.ListOptions{All: true})
 	if err != nil {
@@ -298,6 +299,9 @@ func (s *simulation) losts() map[string]bool {
 	for _, r := range rows {
 		if r.State == "lost" {
 			lost[r.ID] = true
+			if strings.HasSuffix(r.Status, "may not have been made") {
+				lost[strings.TrimPrefix(r.Names[0], "/")] = true
+			}
 		}
 	}
 	return lost

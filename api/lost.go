@@ -20,23 +20,27 @@ func (a *API) lostRows(nodes []string, f filters, visible func(owner string) boo
 	for i := range losts {
 		lost := &losts[i]
 		p := &lost.Placement
-		if len(nodes) > 0 && !slices.Contains(nodes, lost.Host) || !f.mayMatch(p.Container, p.Name) || !visible(p.Owner) {
+		if len(nodes) > 0 && !slices.Contains(nodes, lost.Host) || !f.mayMatch(lost.ID(), p.Name) || !visible(p.Owner) {
 			continue
 		}
 		x := known.placement(p)
 		x.Node, x.Lost, x.Ports, x.GPUs = lost.Host, true, nil, nil // which are free again
-		r := bareRow(p.Container, p.Name, p.Image, p.Created.Unix(), x)
+		r := bareRow(lost.ID(), p.Name, p.Image, p.Created.Unix(), x)
 		r["State"], r["Status"] = raw(stateLost), raw(lostStatus(lost))
-		rows = append(rows, containerRow{id: p.Container, created: p.Created.Unix(), stamp: p.Created.UnixNano(), owner: p.Owner, data: raw(r)})
+		rows = append(rows, containerRow{id: lost.ID(), created: p.Created.Unix(), stamp: p.Created.UnixNano(), owner: p.Owner, data: raw(r)})
 	}
 	return rows
 }
 
 func lostStatus(lost *ledger.Lost) string {
+	status := "Host removed"
 	if lost.Left {
-		return "Host left"
+		status = "Host left"
 	}
-	return "Host removed"
+	if lost.Placement.Container == "" {
+		status += ", may not have been made"
+	}
+	return status
 }
 
 // removeContainer passes the request to the holder. A container that was lost with its

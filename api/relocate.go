@@ -226,6 +226,9 @@ func (a *API) carry(ctx context.Context, old *ledger.Placement, index uint64, bo
 			a.log.Warn("a container that moved is not on one of its networks", "container", now.Name, "network", name, "err", err)
 		}
 	}
+	if !a.confirmed(ctx, now.ID, made.ID) {
+		return errors.New("it is made and not confirmed yet: the old one stays until it is")
+	}
 	if _, err := a.unstarted(ctx, old); err != nil {
 		// Somebody was faster: what runs stays, as one made outside, and the new one goes.
 		_, fault := a.request(ctx, del, now.Node, "/containers/"+made.ID, nil, nil)
@@ -236,6 +239,21 @@ func (a *API) carry(ctx context.Context, old *ledger.Placement, index uint64, bo
 		err = fmt.Errorf("remove it from host %s: status %d", a.hosts.name(old.Node), gone.status)
 	}
 	return err
+}
+
+// confirmed says whether the ledger knows the container as the placement's. As long as it
+// does not, it takes what the placement had before for what there is.
+func (a *API) confirmed(ctx context.Context, placement, container string) (is bool) {
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
+	if a.cfg.Log.Read(ctx) != nil {
+		return false
+	}
+	a.cfg.Log.View(func(l *ledger.Ledger) {
+		p := l.Placement(placement)
+		is = p != nil && p.Container == container
+	})
+	return is
 }
 
 // firstEndpoint leaves a body the one network that its mode names: engines before 25

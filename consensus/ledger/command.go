@@ -11,7 +11,7 @@ import (
 
 // Version is the newest version of commands and snapshots that this ledger
 // reads.
-const Version = 5
+const Version = 6
 
 // Command is one entry of the log: a request ID and exactly one of the verbs.
 type Command struct {

@@ -42,3 +42,47 @@ func TestARefusalReadsTheSameOnEveryReplica(t *testing.T) {
 		}
 	}
 }
+
+// That a create was never confirmed does not say that nobody was told of it: without a
+// quorum the reservation stands in for the confirmation.
+func TestWhatIsReservedOnARemovedNodeIsLostFromLevel6On(t *testing.T) {
+	for level, want := range map[int]string{5: "", 6: "p1"} {
+		l := twoHosts(t)
+		must(t, l, Command{Raise: &Raise{To: level}})
+		must(t, l, Command{Reserve: &Reserve{Placement: "p1", Name: "web", Candidates: []string{"n2"}}})
+		must(t, l, Command{Reserve: &Reserve{Placement: "p2", Name: "db", Candidates: []string{"n1"}}})
+		must(t, l, Command{Confirm: &Confirm{Placement: "p2", Container: "c2"}})
+		must(t, l, Command{Move: &Move{Placements: []string{"p2"}, Candidates: []string{"n2"}}}) // it is on n1 still
+		must(t, l, Command{Remove: &Remove{Node: "n2"}})
+		l = restored(t, l)
+		got := ""
+		for _, lost := range l.Losts() {
+			got += lost.Placement.ID
+		}
+		if got != want {
+			t.Errorf("at level %d there are lost %q, want %q", level, got, want)
+		}
+	}
+}
+
+func TestAReservationThatIsLostIsFoundByItsNameAndID(t *testing.T) {
+	l := twoHosts(t)
+	must(t, l, Command{Raise: &Raise{To: 6}})
+	const id = "abcdef0123"
+	must(t, l, Command{Reserve: &Reserve{Placement: id, Name: "web", Candidates: []string{"n2"}}})
+	must(t, l, Command{Remove: &Remove{Node: "n2"}})
+	for _, ref := range []string{"web", id, id[:4]} {
+		if lost := l.LostNamed(ref); lost == nil || lost.Placement.ID != id {
+			t.Errorf("%s is %+v", ref, lost)
+		}
+	}
+	for _, o := range []Outsider{{ID: "c1", Name: "other", Created: start()}, {ID: "c1", Name: "web", Created: start().Add(1)}} {
+		if must(t, l, Command{Observe: &Observe{Node: "n1", Containers: []Outsider{o}}}); len(l.Losts()) != 1 {
+			t.Errorf("%+v is taken for it", o)
+		}
+	}
+	must(t, l, Command{Observe: &Observe{Node: "n1", Containers: []Outsider{{ID: "c1", Name: "web", Created: start().Add(-1)}}}})
+	if len(l.Losts()) != 0 {
+		t.Error("its machine is back with it, and it is lost")
+	}
+}

@@ -25,6 +25,9 @@ type replicas struct {
 func TestNothingIsHeldTwiceAndReplicasAgreeAfterAnyHistory(tb *testing.T) {
 	rapid.Check(tb, func(t *rapid.T) {
 		r := &replicas{a: twoHosts(tb), b: twoHosts(tb), at: start()}
+		level := rapid.IntRange(firstLevel, Version).Draw(t, "first level")
+		r.a.raise(&Raise{level})
+		r.b.raise(&Raise{level})
 		t.Repeat(map[string]func(*rapid.T){
 			"commands": func(t *rapid.T) {
 				for range rapid.IntRange(1, 5).Draw(t, "commands") {
@@ -60,7 +63,7 @@ func (r *replicas) apply(t *rapid.T, data []byte) Result {
 	before, images := heldOf(r.a), imagesOf(r.a)
 	snapshot := r.a.Snapshot()
 	frozen := written(t, snapshot)
-	known := len(r.a.placements)
+	known, told := len(r.a.placements), tolds(r.a)
 	got, want := r.a.Apply(r.index, r.at, data), r.b.Apply(r.index, r.at, data)
 	if !bytes.Equal(marshal(t, got), marshal(t, want)) {
 		t.Fatalf("%s: one replica answers %s, the other %s", data, marshal(t, got), marshal(t, want))
@@ -70,11 +73,26 @@ func (r *replicas) apply(t *rapid.T, data []byte) Result {
 	}
 	if got.Refusal == nil {
 		images.keptBy(t, r.a, data)
+		r.traced(t, told, data)
 	}
 	if len(r.a.placements) > known {
 		before.free(t, got.Placement)
 	}
 	return got
+}
+
+// traced fails where an entry left no trace of a container that it took from where it was.
+func (r *replicas) traced(t *rapid.T, told map[string]*Placement, data []byte) {
+	var c Command
+	if json.Unmarshal(data, &c) != nil || c.ID != "" {
+		return // or it has come before
+	}
+	if c.Remove != nil {
+		notDropped(t, r.a, told, c.Remove)
+	}
+	if c.Move != nil {
+		leftBehind(t, r.a, told, c.Move)
+	}
 }
 
 func (r *replicas) repeat(t *rapid.T) {
@@ -154,7 +172,7 @@ func drawRegister(t *rapid.T) Command {
 			Physical: []sched.CPUSet{sched.CPUs(0, 1), sched.CPUs(2), sched.CPUs(3, 4), sched.CPUs(5)},
 		}
 	}
-	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c, Keep: rapid.Bool().Draw(t, "keep"), Speaks: rapid.SampledFrom([]int{0, 5, 5, 5}).Draw(t, "speaks")}}
+	return Command{Register: &Register{Node: node, Name: pool(t, "node name", "gpu", 3), Capacity: c, Keep: rapid.Bool().Draw(t, "keep"), Speaks: rapid.SampledFrom([]int{0, 5, 6, 6}).Draw(t, "speaks")}}
 }
 
 // drawCards draws cards of the node's own, and some that go from node to node.
@@ -289,7 +307,7 @@ func drawTrust(t *rapid.T) Command {
 	case 6:
 		return Command{Forget: &Forget{Placement: pool(t, "placement", "p", 12)}}
 	case 7:
-		return Command{Raise: &Raise{To: rapid.IntRange(3, 6).Draw(t, "level")}}
+		return Command{Raise: &Raise{To: rapid.IntRange(3, Version+1).Draw(t, "level")}}
 	case 8:
 		return Command{Rotate: &Rotate{Kind: secret, ID: pool(t, "rotation", "r", 3), Data: "d"}}
 	case 9, 10:

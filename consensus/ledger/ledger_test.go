@@ -197,7 +197,7 @@ func TestEntriesThatAreNoCommandsAreRefusedAndPassed(t *testing.T) {
 }
 
 func TestAnEntryOfANewerVersionIsNotPassed(t *testing.T) {
-	for _, entry := range []string{`{"v":6,"release":{"placement":"p1"}}`, `{"v":6,"reserve":"in another way"}`, `{"v":99}`} {
+	for _, entry := range []string{`{"v":7,"release":{"placement":"p1"}}`, `{"v":7,"reserve":"in another way"}`, `{"v":99}`} {
 		l := twoHosts(t)
 		before := saved(t, l)
 		r := l.Apply(l.Index()+1, start(), []byte(entry))
@@ -211,7 +211,7 @@ func TestAnEntryOfANewerVersionIsNotPassed(t *testing.T) {
 }
 
 func TestASnapshotOfANewerVersionIsToldFromADamagedOne(t *testing.T) {
-	err := New().Restore(strings.NewReader(`{"v":6}`))
+	err := New().Restore(strings.NewReader(`{"v":7}`))
 	if refusal := (*Refusal)(nil); !errors.As(err, &refusal) || refusal.Code != Newer {
 		t.Errorf("newer: %v", err)
 	}

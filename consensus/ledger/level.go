@@ -6,6 +6,10 @@ const firstLevel = 4
 // ownedVolumes is the level from which volumes that nobody defined have owners.
 const ownedVolumes = 5
 
+// From this level on, what is reserved on a node that is removed is lost, and what moves
+// holds its old place until its old host speaks.
+const nothingUnseen = 6
+
 // since returns the lowest version that knows the command.
 func since(c *Command) int {
 	switch {

@@ -89,7 +89,8 @@ func (l *Ledger) allotAll(n *Node, group []*Placement, beside *Reserve) (grants 
 }
 
 // carry stands a placement on another node. The container that it had is known by
-// its ID still, until the new one is confirmed and after.
+// its ID still, until the new one is confirmed and after. It holds its place until its host
+// says that it is gone: where the move comes to nothing, it may be started there.
 func (l *Ledger) carry(old *Placement, to *Node, g sched.Grant) {
 	p := *old
 	p.Node, p.Grant, p.Container = to.Node, g, ""
@@ -97,10 +98,15 @@ func (l *Ledger) carry(old *Placement, to *Node, g sched.Grant) {
 		p.Was = append(slices.Clone(old.Was), Instance{Node: old.Node, ID: old.Container})
 	}
 	l.uses.add(old, -1)
-	n := l.nodes[old.Node]
+	n := *l.nodes[old.Node]
 	delete(n.held, old.ID)
 	delete(l.containers, old.Container)
-	l.put(n)
+	if l.level >= nothingUnseen {
+		n.Observed.Containers = append(slices.Clip(n.Observed.Containers), Outsider{
+			ID: old.Container, Name: old.Name, Image: old.Image, ImageID: old.ImageID, Created: old.Created, Grant: old.Grant,
+		})
+	}
+	l.put(&n)
 	l.hold(to, &p)
 	for _, key := range p.things() {
 		if o := l.objects[key]; o != nil && o.Home == old.Node && l.uses[key][old.Node] == 0 {
@@ -109,4 +115,29 @@ func (l *Ledger) carry(old *Placement, to *Node, g sched.Grant) {
 			l.objects[key] = &moved
 		}
 	}
+}
+
+// staying returns what the node has beside the cluster's own containers: what it says, and
+// what moves from it and is not made elsewhere yet. It may have looked before the move, when
+// that was one of the cluster's own.
+func (l *Ledger) staying(old *Node, said []Outsider) []Outsider {
+	if l.level < nothingUnseen {
+		return said
+	}
+	for _, o := range old.Observed.Containers {
+		if !slices.ContainsFunc(said, func(s Outsider) bool { return s.ID == o.ID }) && l.moving(old.Node, o.ID) {
+			said = append(slices.Clip(said), o)
+		}
+	}
+	return said
+}
+
+// moving says whether a placement moves whose container this was on the node.
+func (l *Ledger) moving(node, container string) bool {
+	for _, p := range l.placements {
+		if p.Container == "" && p.Node != node && slices.ContainsFunc(p.Was, func(i Instance) bool { return i.Node == node && i.ID == container }) {
+			return true
+		}
+	}
+	return false
 }

@@ -43,6 +43,7 @@ func (l *Ledger) observe(c *Observe) Result {
 	n := *old
 	n.Observed = *c
 	n.Observed.Images = old.Observed.Images
+	n.Observed.Containers = l.staying(old, c.Containers)
 	n.evicted = n.evictedSince(c.Seen)
 	l.put(&n)
 	l.setHoldings(c.Node, images)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ func (l *Ledger) remove(c *Remove, at time.Time) Result {
 	lost := slices.Clone(l.lost)
 	for _, p := range l.Placed(c.Node) {
 		l.release(&Release{Placement: p.ID})
-		if p.Container != "" {
+		if p.Container != "" || l.maybeMade(p) {
 			lost = append(lost, Lost{Placement: *p, Host: n.Name, At: at.UTC(), Left: c.Left})
 		}
 	}
@@ -34,6 +35,13 @@ func (l *Ledger) remove(c *Remove, at time.Time) Result {
 	gone := append(slices.Clone(l.gone), Departed{ID: n.Node, Name: n.Name, At: at.UTC(), By: cmp.Or(c.By, somebody), Left: c.Left})
 	l.gone, l.spilled = gone[max(0, len(gone)-maxGone):], true
 	return Result{}
+}
+
+// maybeMade says whether somebody may have been told of the container of a reservation:
+// without a quorum that stands in for the confirmation. What did not come to move is on its
+// old host.
+func (l *Ledger) maybeMade(p *Placement) bool {
+	return l.level >= nothingUnseen && p.Container == "" && len(p.Was) == 0
 }
 
 // strike takes a node that holds no placement out of all that the ledger has of it.
@@ -102,10 +110,16 @@ func (l *Ledger) uproot(o *Object, node string) {
 	l.objects[o.key()] = o
 }
 
-// found forgets the lost placements whose containers a machine has that joined since.
+// found forgets the lost placements whose containers a machine has that joined since. One
+// that was not confirmed is known by its name, if it is not younger than the loss.
 func (l *Ledger) found(c *Observe) {
 	back := func(p Lost) bool {
-		return slices.ContainsFunc(c.Containers, func(o Outsider) bool { return o.ID == p.Placement.Container })
+		return slices.ContainsFunc(c.Containers, func(o Outsider) bool {
+			if p.Placement.Container == "" {
+				return o.Name == p.Placement.Name && !o.Created.After(p.At)
+			}
+			return o.ID == p.Placement.Container
+		})
 	}
 	if slices.ContainsFunc(l.lost, back) {
 		l.lost = slices.DeleteFunc(slices.Clone(l.lost), back)
@@ -133,13 +147,16 @@ func (l *Ledger) Departed() []Departed { return l.gone }
 // Losts returns the placements whose nodes were removed, oldest first.
 func (l *Ledger) Losts() []Lost { return l.lost }
 
-// LostNamed returns the newest lost placement whose container has the name, or the ID
-// or a beginning of it of at least four digits; nil: there is none.
+// ID is that of the container, or the placement's own where it was not confirmed.
+func (p *Lost) ID() string { return cmp.Or(p.Placement.Container, p.Placement.ID) }
+
+// LostNamed returns the newest lost placement that has the name, or the ID or a beginning
+// of it of at least four digits; nil: there is none.
 func (l *Ledger) LostNamed(ref string) *Lost {
 	for i := len(l.lost) - 1; i >= 0; i-- {
-		p := &l.lost[i].Placement
-		if p.Name == ref || len(ref) >= shortestID && len(p.Container) >= len(ref) && p.Container[:len(ref)] == ref {
-			return &l.lost[i]
+		p := &l.lost[i]
+		if p.Placement.Name == ref || len(ref) >= shortestID && strings.HasPrefix(p.ID(), ref) {
+			return p
 		}
 	}
 	return nil

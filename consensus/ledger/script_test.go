@@ -43,7 +43,7 @@ import (
 //	move PLACEMENT… to=NODE[,NODE…]
 //	rotate SECRET ID [by=WORD]
 //	advance SECRET ID to=STAGE
-//	remove NODE [by=WORD] [left] [force]
+//	raise LEVEL
 //	raw TEXT             an entry of these very bytes
 //	resolve REF
 //	find REF             the image that is meant
@@ -179,6 +179,8 @@ func (a args) command(verb string) Command {
 		}
 	case "remove":
 		c.Remove = &Remove{Node: a.word(0), By: a.key("by"), Left: a.has("left"), Force: a.has("force")}
+	case "raise":
+		c.Raise = &Raise{To: int(a.number(a.word(0)))}
 	case "forget":
 		c.Forget = &Forget{a.word(0)}
 	case "revoke":

@@ -130,7 +130,7 @@ func TestAHostileSnapshotIsRefused(t *testing.T) {
 		"nothing":             "",
 		"null":                "null",
 		"no version":          "{}",
-		"newer version":       `{"v":6}`,
+		"newer version":       `{"v":7}`,
 		"negative nodes":      head(-1, 0, 0),
 		"negative placements": head(0, -1, 0),
 		"negative memos":      head(0, 0, -1),
