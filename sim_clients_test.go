@@ -52,7 +52,10 @@ func (s *shared) Uint64() uint64 {
 const scarce = 2
 
 // pause is how long a client rests at most between two requests, in milliseconds.
-const pause = 800
+const pause = 1000
+
+// overtime is how long clients work on at most while things are broken.
+const overtime = 5 * time.Second
 
 // run works until the time is over and nothing more is broken.
 func (c *simClient) run(ctx context.Context, until time.Time) {
@@ -66,7 +69,7 @@ func (c *simClient) run(ctx context.Context, until time.Time) {
 	for _, d := range do {
 		sum += d.weight
 	}
-	for time.Now().Before(until) || ctx.Err() == nil {
+	for time.Now().Before(until) || ctx.Err() == nil && time.Now().Before(until.Add(overtime)) {
 		at := c.rng.IntN(sum)
 		for _, d := range do {
 			if at -= d.weight; at < 0 {

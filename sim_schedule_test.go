@@ -83,7 +83,7 @@ func likelihoods() []likelihood {
 }
 
 // under is how long a cluster of the simulator is worked on and broken.
-const under = 15 * time.Second
+const under = 12 * time.Second
 
 // changesMembers says of which faults there is at most one: they take a while.
 func changesMembers(kind string) bool { return kind == lostDisk || kind == left || kind == joined }

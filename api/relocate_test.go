@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -96,6 +97,67 @@ func TestAMoveToAHostThatCannotBeReachedLosesNothing(t *testing.T) {
 		wantList(t, "containers of the old host", w.hosts[0].has(), "db")
 		w.hosts[1].want(http.StatusNoContent, "", post, "/containers/db/start", "")
 		wantList(t, "hosts with the network", w.where("shop_default"), "id-n1")
+	})
+}
+
+// Where the move comes to nothing the container is started where it was.
+func TestWhatMovesHoldsItsOldPlaceUntilItIsGoneFromThere(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.newest()
+		w.hosts[0].create("db", service("shop", twoCores))
+		p := w.placement("db")
+		w.propose(ledger.Command{Move: &ledger.Move{Placements: []string{p.ID}, Candidates: []string{"id-n3"}}})
+		const rival = `{"Image":"busybox","Labels":{"ddocker.node":"n1"},"HostConfig":{"NanoCpus":3000000000}}`
+		refused := func() {
+			t.Helper()
+			w.hosts[1].want(http.StatusServiceUnavailable, "cores", post, "/containers/create?name=rival", rival)
+			w.hosts[1].want(http.StatusConflict, "already in use", post, "/containers/create?name=db", rival)
+		}
+		refused()
+		if err := w.hosts[0].node.Abandon(w.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			refused()
+			time.Sleep(time.Minute)
+		}
+		w.hosts[1].want(http.StatusNoContent, "", post, "/containers/db/start", "")
+		w.hosts[1].want(http.StatusNoContent, "", del, "/containers/db?force=1", "")
+		time.Sleep(2 * time.Minute)
+		w.hosts[1].create("rival", rival)
+	})
+}
+
+// promising carries everything but the create of db, to which it says yes.
+type promising struct{ to http.RoundTripper }
+
+func (p promising) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != post || r.URL.Query().Get("name") != "db" {
+		return p.to.RoundTrip(r)
+	}
+	r.Body.Close()
+	answer := httptest.NewRecorder()
+	answer.WriteHeader(http.StatusCreated)
+	answer.WriteString(`{"Id":"feed"}`)
+	return answer.Result(), nil
+}
+
+// A host that could not confirm it yet has said so of a container that nobody will find
+// when that host is removed.
+func TestWhatMovesIsRemovedWhenTheNewOneIsConfirmed(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.newest()
+		w.hosts[0].create("db", service("shop", ``))
+		w.busy("busy1", "n1", 3)
+		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+		peers := w.hosts[0].api.cfg.Peer
+		w.hosts[0].api.cfg.Peer = func(node string) http.RoundTripper { return promising{peers(node)} }
+		w.hosts[0].create("web", service("shop", twoCores))
+		if p := w.placement("db"); p.Node != "id-n3" || p.Container != "" {
+			t.Fatalf("db is %+v", p)
+		}
+		time.Sleep(2 * time.Minute)
+		wantList(t, "containers of the old host", w.hosts[0].has(), "busy1", "db")
 	})
 }
 
