@@ -59,12 +59,17 @@ type scene struct {
 // false when none is due. Of the ledger's nodes votersFor vote and two more follow the
 // log, so that a substitute can vote at once; the others are fed. A dead voter's
 // substitute is promoted before it is demoted, and no step leaves voters of whom fewer
-// than a quorum live.
+// than a quorum live. A leader that was removed hands over before it changes anything.
 func plan(s scene) (change, bool) {
 	if len(s.Nodes) == 0 {
 		return change{}, false // the founder has not registered yet
 	}
-	for _, step := range []func(scene, choice) (change, bool){addMissing, removeGone, promoteBest, demoteSurplus, yieldIfUnwanted, removeSurplus} {
+	steps := []func(scene, choice) (change, bool){addMissing, removeGone, promoteBest, demoteSurplus, yieldIfUnwanted, removeSurplus}
+	if !s.registered(s.Self) {
+		// It may be gone at any moment, for good: what it decided would need its vote.
+		steps = slices.Insert(steps, 0, yieldIfUnwanted)
+	}
+	for _, step := range steps {
 		if c, ok := step(s, s.choose()); ok {
 			return c, true
 		}

@@ -94,6 +94,8 @@ func TestPlan(t *testing.T) {
 		{"who left and does not vote is forgotten", "aV bFx", "remove b"},
 		{"a leader that left promotes", "aVx bFf cF", "promote b"},
 		{"a leader that left hands over", "aVx bV", "yield b"},
+		{"before it takes anybody's vote", "aVx bV cV", "yield b"},
+		{"or gives one", "aVx bV cV dFf eFf fFf", "yield b"},
 		{"two follow, and no more", "aV bV cV dFf eFf f", ""},
 		{"a third that follows is fed from now on", "aV bV cV dF' eF' fFf", "remove f"},
 		{"but not before it is up to date", "aV bV cV dF' eF' fF", ""},
