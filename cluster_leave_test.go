@@ -15,6 +15,7 @@ import (
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
+	"ddocker/engine/enginetest"
 )
 
 // parted waits until the agent has ended by itself and takes its machine out of the world.
@@ -291,5 +292,34 @@ func TestTheCAsKeyDoesNotLeaveWithItsOnlyHolder(t *testing.T) {
 		}
 		w.back(leaves, stays, stays.token())
 		w.whole()
+	})
+}
+
+// A create that was broken off by a leave was made all the same, as nobody's.
+func TestALeaveLetsCreatesEnd(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		leaves := w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h != w.leader() })]
+		leaves.twin.SetLatency(enginetest.Create, 3*time.Second)
+		type made struct {
+			id  string
+			err error
+		}
+		done := make(chan made)
+		go func() {
+			id, err := w.leader().create(w.soon(), wanted{name: "web", on: leaves.name})
+			done <- made{id, err}
+		}()
+		w.eventually("it is being made", func() bool { return len(leaves.placements()) == 1 })
+		if err := leaves.post("/ddocker/leave?force=1", nil); err != nil {
+			t.Errorf("leave: %v", err)
+		}
+		m := <-done
+		if m.err != nil {
+			t.Errorf("create: %v", m.err)
+		}
+		w.parted(leaves)
+		if rows := w.hosts[0].listed("web"); len(rows) != 1 || rows[0].ID != m.id || rows[0].State != "lost" || rows[0].Status != "Host left" {
+			t.Errorf("it is listed as %+v", rows)
+		}
 	})
 }

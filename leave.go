@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ const toLeave = ", to leave"
 // Bounds of a leave.
 const (
 	leaveTimeout = 20 * time.Second
+	// createsGrace is how long a leave waits for creates under way here, of that.
+	createsGrace = 10 * time.Second
 	// voteEvery is how often a leaving voter looks whether others vote in its place.
 	voteEvery = 20 * time.Millisecond
 	// stayEvery is how often it is tried to undo a leave that failed.
@@ -116,6 +119,7 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 		return err
 	}
 	a.cfg.crash.At(crash.LeaveDrained)
+	a.finishCreates(ctx, command.Node)
 	if err := a.giveUpVote(ctx); err != nil {
 		return err
 	}
@@ -132,6 +136,29 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 		return nil
 	}
 	return err
+}
+
+// finishCreates waits until what was reserved here is made, for createsGrace at most: an
+// engine may carry out also a create that its agent has broken off, and then nobody knows
+// whose the container is.
+func (a *agent) finishCreates(ctx context.Context, self string) {
+	ctx, cancel := context.WithTimeout(ctx, createsGrace)
+	defer cancel()
+	for {
+		changed := a.log.Changed()
+		making := false
+		a.log.View(func(l *ledger.Ledger) {
+			making = slices.ContainsFunc(l.Placed(self), func(p *ledger.Placement) bool { return p.Container == "" })
+		})
+		if !making {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // before is what a node was before it began to leave. It lies in the data directory until
