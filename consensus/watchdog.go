@@ -35,14 +35,15 @@ func (p *progress) begin() {
 	}
 }
 
-// end takes any answer but a full queue for progress: also the one that this
-// node leads no more.
+// end takes any answer for progress, also the one that this node leads no more, but for a
+// full queue and a transfer of leadership: raft may take one for under way for ever, and
+// lead on without committing anything (hashicorp/raft#696).
 func (p *progress) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
 	switch {
-	case errors.Is(err, raft.ErrEnqueueTimeout):
+	case errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 	case p.open == 0:
 		p.since = time.Time{}
 	default:
@@ -73,9 +74,8 @@ func (e ending) Error() error {
 var ErrRoomAgain = errors.New("there is room for the log of this host again: the agent has to start anew, as it does by itself where something watches over it")
 
 // watch returns an error once the log can be followed no further, once there is room again
-// for what raft could not keep, or once this node
-// leads and its disk takes nothing more: raft would lead on for ever
-// (hashicorp/raft#666).
+// for what raft could not keep, or once this node leads and commits nothing more, over its
+// disk or a transfer of leadership: raft would lead on for ever (hashicorp/raft#666).
 func (c *Consensus) watch(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

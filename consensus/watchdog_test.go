@@ -82,6 +82,7 @@ func TestProgressIsStalledAfterTenSecondsWithoutAnAnswer(t *testing.T) {
 		{"committed", nil, false},
 		{"no leader any more", raft.ErrLeadershipLost, false},
 		{"a full queue is no progress", raft.ErrEnqueueTimeout, true},
+		{"nor is a transfer of leadership", raft.ErrLeadershipTransferInProgress, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
