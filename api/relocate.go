@@ -140,7 +140,7 @@ func (a *API) unstarted(ctx context.Context, p *ledger.Placement) ([]byte, error
 		return nil, fmt.Errorf("inspect container %s: status %d", p.Name, answer.status)
 	}
 	if in.State.Status != "created" {
-		return nil, fmt.Errorf("container %s has run", p.Name)
+		return nil, fmt.Errorf("container %s has run: %w", p.Name, errInUse)
 	}
 	dir, _ := text(in.Config, "WorkingDir") // which the engine makes
 	if err := a.untouched(ctx, p, dir); err != nil {
@@ -160,6 +160,9 @@ func (a *API) unstarted(ctx context.Context, p *ledger.Placement) ([]byte, error
 	return raw(in.Config), nil
 }
 
+// errInUse says that a container cannot be made anew elsewhere.
+var errInUse = errors.New("it stays where it is")
+
 // untouched fails where a container has other files than its image, but for its working
 // directory.
 func (a *API) untouched(ctx context.Context, p *ledger.Placement, dir string) error {
@@ -173,7 +176,7 @@ func (a *API) untouched(ctx context.Context, p *ledger.Placement, dir string) er
 	}
 	for _, c := range changes {
 		if !strings.HasPrefix(path.Clean("/"+dir)+"/", strings.TrimSuffix(c.Path, "/")+"/") {
-			return fmt.Errorf("container %s has %s of its own", p.Name, c.Path)
+			return fmt.Errorf("container %s has %s of its own: %w", p.Name, c.Path, errInUse)
 		}
 	}
 	return nil
@@ -229,7 +232,9 @@ func (a *API) carry(ctx context.Context, old *ledger.Placement, index uint64, bo
 	if !a.confirmed(ctx, now.ID, made.ID) {
 		return errors.New("it is made and not confirmed yet: the old one stays until it is")
 	}
-	if _, err := a.unstarted(ctx, old); err != nil {
+	if _, err := a.unstarted(ctx, old); err != nil && !errors.Is(err, errInUse) {
+		return err // the old host does not answer: it removes the old one itself when it is back
+	} else if err != nil {
 		// Somebody was faster: what runs stays, as one made outside, and the new one goes.
 		_, fault := a.request(ctx, del, now.Node, "/containers/"+made.ID, nil, nil)
 		return errors.Join(err, fault)

@@ -49,6 +49,11 @@ func TestALateCopyOverridesNothing(t *testing.T) {
 			ledger.Command{RemoveUser: &ledger.RemoveUser{Name: "bob"}},
 			func(l *ledger.Ledger) bool { return len(l.Users()) == 0 },
 		},
+		"the name of an image": {
+			ledger.Command{NameImage: &ledger.NameImage{Image: ledger.Image{Name: "web:1", ID: "sha256:a", Node: "n1"}}},
+			ledger.Command{Unname: &ledger.Unname{Name: "web:1", ID: "sha256:a"}},
+			func(l *ledger.Ledger) bool { return l.Image("web:1") == nil },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inCluster(t, 3, func(t *testing.T, cl *cluster) {

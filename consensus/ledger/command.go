@@ -68,7 +68,8 @@ func (c *Command) ofTrust() bool {
 // what was decided after it.
 func (c *Command) Overrides() bool {
 	return c.Rename != nil || c.Limit != nil || c.Attach != nil || c.Drain != nil || c.LabelNode != nil || c.Vote != nil ||
-		c.Configure != nil || c.AddToken != nil || c.AddUser != nil || c.ChangeUser != nil || c.RemoveUser != nil || c.AddKey != nil
+		c.Configure != nil || c.AddToken != nil || c.AddUser != nil || c.ChangeUser != nil || c.RemoveUser != nil || c.AddKey != nil ||
+		c.NameImage != nil || c.Unname != nil || c.Unmade != nil || c.Undefine != nil
 }
 
 // Encode writes a command for the log, in the lowest version that knows it.

@@ -3,6 +3,8 @@ package ledger
 import (
 	"fmt"
 	"testing"
+
+	"ddocker/sched"
 )
 
 func TestWhatIsRememberedOfRemovedNodesIsBounded(t *testing.T) {
@@ -61,6 +63,23 @@ func TestWhatIsReservedOnARemovedNodeIsLostFromLevel6On(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("at level %d there are lost %q, want %q", level, got, want)
+		}
+	}
+}
+
+func TestWhatMovesFromARemovedNodeToARemovedNodeIsLost(t *testing.T) {
+	l := twoHosts(t)
+	must(t, l, Command{Raise: &Raise{To: 6}})
+	must(t, l, Command{Register: &Register{Node: "n3", Name: "gpu3", Capacity: Capacity{Cores: sched.CPUs(0, 1)}}})
+	must(t, l, Command{Reserve: &Reserve{Placement: "p1", Name: "db", Candidates: []string{"n1"}}})
+	must(t, l, Command{Confirm: &Confirm{Placement: "p1", Container: "c1"}})
+	must(t, l, Command{Move: &Move{Placements: []string{"p1"}, Candidates: []string{"n2"}}})
+	for node, want := range []int{1: 0, 2: 1} {
+		if node > 0 {
+			must(t, l, Command{Remove: &Remove{Node: fmt.Sprint("n", node)}})
+		}
+		if l = restored(t, l); len(l.Losts()) != want {
+			t.Errorf("without %d nodes %d placements are lost, want %d", node, len(l.Losts()), want)
 		}
 	}
 }

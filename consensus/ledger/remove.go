@@ -39,9 +39,12 @@ func (l *Ledger) remove(c *Remove, at time.Time) Result {
 
 // maybeMade says whether somebody may have been told of the container of a reservation:
 // without a quorum that stands in for the confirmation. What did not come to move is on its
-// old host.
+// old host, if that is there.
 func (l *Ledger) maybeMade(p *Placement) bool {
-	return l.level >= nothingUnseen && p.Container == "" && len(p.Was) == 0
+	if l.level < nothingUnseen || p.Container != "" {
+		return false
+	}
+	return len(p.Was) == 0 || l.nodes[p.Was[len(p.Was)-1].Node] == nil
 }
 
 // strike takes a node that holds no placement out of all that the ledger has of it.
