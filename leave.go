@@ -144,6 +144,9 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 func (a *agent) finishCreates(ctx context.Context, self string) {
 	ctx, cancel := context.WithTimeout(ctx, createsGrace)
 	defer cancel()
+	if a.log.Read(ctx) != nil { // what was reserved before the drain is not all known here
+		return
+	}
 	for {
 		changed := a.log.Changed()
 		making := false
