@@ -66,9 +66,9 @@ func (w *world) judgeImages(acknowledged map[string]string, gone map[string]bool
 	}
 }
 
-// wrongImages says what is wrong with names and images. Those of nobody's, by host and ID,
-// may be without a name.
-func (w *world) wrongImages(acknowledged map[string]string, gone, nobodys map[string]bool) (wrong []string) {
+// wrongImages says what is wrong with names and images. Those that a machine had, or was
+// about to have, when it was set up anew are nobody's, and may be without a name.
+func (w *world) wrongImages(acknowledged map[string]string, gone map[string]bool, anews map[string]time.Time) (wrong []string) {
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	names := w.up()[0].names()
 	for name, id := range acknowledged {
@@ -85,7 +85,7 @@ func (w *world) wrongImages(acknowledged map[string]string, gone, nobodys map[st
 		for _, i := range list {
 			copies[i.ID]++
 			tags := slices.DeleteFunc(i.RepoTags, func(tag string) bool { return strings.HasPrefix(tag, "<none>") })
-			if len(tags) == 0 && !nobodys[h.name+i.ID] {
+			if len(tags) == 0 && i.Created > anews[h.name].Unix() {
 				say("on %s the image %s has no name, but labels %v", h.name, i.ID, i.Labels)
 			}
 			for _, tag := range tags {

@@ -83,6 +83,9 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
+	if err := a.undoLeave(ctx); err != nil { // one of before
+		return err
+	}
 	if err := a.log.Read(ctx); err != nil {
 		return err
 	}
@@ -97,10 +100,11 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 	if refusal != nil {
 		return refusal
 	}
-	if err := a.noteLeaving(was); err != nil {
+	note := before{was.Drained, was.Vote, identity.NewID()}
+	if err := a.noteLeaving(note); err != nil {
 		return err
 	}
-	if err := a.stepBack(ctx, command); err != nil {
+	if err := a.stepBack(ctx, note, command); err != nil {
 		if a.undoLeave(context.WithoutCancel(ctx)) != nil {
 			a.stays()
 		}
@@ -112,15 +116,16 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 }
 
 // stepBack hands everything on that others count on this node for, and has it removed.
-func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
+func (a *agent) stepBack(ctx context.Context, note before, command ledger.Remove) error {
+	draining, unvoting, removing := note.requests()
 	a.cfg.crash.At(crash.LeaveAsked)
 	// What is asked for meanwhile goes to hosts that stay.
-	if err := a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: command.Node, By: command.By + toLeave}}); err != nil {
+	if err := a.decree(ctx, ledger.Command{ID: draining, Drain: &ledger.Drain{Node: command.Node, By: command.By + toLeave}}); err != nil {
 		return err
 	}
 	a.cfg.crash.At(crash.LeaveDrained)
 	a.finishCreates(ctx, command.Node)
-	if err := a.giveUpVote(ctx); err != nil {
+	if err := a.giveUpVote(ctx, unvoting); err != nil {
 		return err
 	}
 	a.cfg.crash.At(crash.LeaveVoteless)
@@ -130,7 +135,7 @@ func (a *agent) stepBack(ctx context.Context, command ledger.Remove) error {
 	a.cfg.crash.At(crash.LeaveKeyless)
 	// Once it is removed others need not answer it any more, and what this replica was
 	// told of it counts as an answer.
-	err := a.decree(ctx, ledger.Command{ID: identity.NewID(), Remove: &command})
+	err := a.decree(ctx, ledger.Command{ID: removing, Remove: &command})
 	a.cfg.crash.At(crash.LeaveRemoved)
 	if a.parting() != nil {
 		return nil
@@ -169,15 +174,17 @@ func (a *agent) finishCreates(ctx context.Context, self string) {
 type before struct {
 	Drained string          `json:"drained,omitempty"` // by whom
 	Vote    ledger.Suffrage `json:"vote,omitempty"`
+	Leave   string          `json:"leave,omitempty"` // names this leave; older agents give none
 }
 
-// noteLeaving notes what is to be undone if this node does not leave after all, unless
-// there is such a note of an earlier time.
-func (a *agent) noteLeaving(was ledger.Node) error {
-	if exists(a.cfg.DataDir, fileLeaving) {
-		return nil
-	}
-	text, err := json.Marshal(before{was.Drained, was.Vote})
+// requests returns the IDs of what a leave asks of the ledger.
+func (b before) requests() (drain, vote, remove string) {
+	return b.Leave + "/drain", b.Leave + "/vote", b.Leave + "/remove"
+}
+
+// noteLeaving notes what is to be undone if this node does not leave after all.
+func (a *agent) noteLeaving(note before) error {
+	text, err := json.Marshal(note)
 	if err != nil {
 		return err
 	}
@@ -244,6 +251,9 @@ func (a *agent) undoLeave(ctx context.Context) error {
 	if err := json.Unmarshal(text, &was); err != nil {
 		return err
 	}
+	if err := a.settleRequests(ctx, was); err != nil {
+		return err
+	}
 	if err := a.log.Read(ctx); err != nil {
 		return err
 	}
@@ -256,13 +266,29 @@ func (a *agent) undoLeave(ctx context.Context) error {
 		err = a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})
 	}
 	if now.Vote == ledger.Never {
-		err = errors.Join(err, a.wishVote(ctx, was.Vote))
+		err = errors.Join(err, a.wishVote(ctx, was.Vote, ""))
 	}
 	if err != nil {
 		return err
 	}
 	a.cfg.Logger.Info("this host did not leave, and is again what it was before")
 	return errors.Join(os.Remove(path), syncDir(a.cfg.DataDir))
+}
+
+// settleRequests has what a leave asked for, and heard no answer to, be done by now or
+// never: a request that has an ID in common with one of before changes nothing, and a
+// drain of no node does not either.
+func (a *agent) settleRequests(ctx context.Context, was before) error {
+	if was.Leave == "" {
+		return nil
+	}
+	drain, vote, remove := was.requests()
+	for _, id := range []string{drain, vote, remove} {
+		if _, _, err := a.log.Propose(ctx, ledger.Command{ID: id, Drain: &ledger.Drain{}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decree has the ledger carry out a command.
@@ -274,16 +300,16 @@ func (a *agent) decree(ctx context.Context, command ledger.Command) error {
 	return err
 }
 
-func (a *agent) wishVote(ctx context.Context, want ledger.Suffrage) error {
-	return a.decree(ctx, ledger.Command{Vote: &ledger.Vote{Node: a.id.NodeID(), Want: want}})
+func (a *agent) wishVote(ctx context.Context, want ledger.Suffrage, request string) error {
+	return a.decree(ctx, ledger.Command{ID: request, Vote: &ledger.Vote{Node: a.id.NodeID(), Want: want}})
 }
 
 // giveUpVote returns when this node neither leads nor votes, so that nobody misses it.
-func (a *agent) giveUpVote(ctx context.Context) error {
+func (a *agent) giveUpVote(ctx context.Context, request string) error {
 	if !a.isVoter(a.id.NodeID()) {
 		return nil
 	}
-	if err := a.wishVote(ctx, ledger.Never); err != nil {
+	if err := a.wishVote(ctx, ledger.Never, request); err != nil {
 		return err
 	}
 	a.cfg.crash.At(crash.LeaveWished)

@@ -30,6 +30,7 @@ type work struct {
 
 	// The following is guarded by simulation.mu.
 	gone    bool   // its removal was acknowledged
+	freed   int64  // when, in the history
 	going   bool   // it may be gone: somebody tried
 	out     bool   // its machine is, or was, out of the cluster
 	running string // since when it runs, as its engine said; empty: it may or may not
@@ -269,7 +270,7 @@ func (c *simClient) remove() {
 			c.lingers(w.name, []string{w.port}, call, calm())
 			c.history.add(c.id, release, granted, call, w.port)
 			c.mu.Lock()
-			w.gone = true
+			w.gone, w.freed = true, c.history.now()
 			c.mu.Unlock()
 			return
 		}
@@ -349,7 +350,7 @@ func (c *simClient) removeScarce() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range before { // this one is gone, and whoever had the name before it
-		w.gone = true
+		w.gone, w.freed = true, c.history.now()
 	}
 }
 
@@ -459,13 +460,15 @@ func (s *simulation) list(who int, by *simHost) {
 	s.mu.Lock()
 	net := s.weather
 	began := time.Now()
-	starting, leaving := began.Sub(s.births[by.name]) < startWithin, s.reborn[by.name]
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	_, err := by.docker().ContainerList(ctx, container.ListOptions{All: true})
 	took := time.Since(began)
 	s.note(who, "ps by %s: %v after %v", by.name, err, took)
+	s.mu.Lock()
+	starting, leaving := began.Sub(s.births[by.name]) < startWithin, s.reborn[by.name] // or it ends meanwhile
+	s.mu.Unlock()
 	if life == nil || by.alive() != life || starting || leaving {
 		return
 	}

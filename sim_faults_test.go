@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/docker/api/types/image"
 
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
@@ -304,7 +303,7 @@ func (s *simulation) out(h *simHost, since int64) {
 	s.reborn[h.name] = true
 	var gone []*work
 	for _, w := range s.works {
-		if !elsewhere[w.id] && !w.gone {
+		if !elsewhere[w.id] && (!w.gone || w.freed >= since) { // whose name was freed meanwhile
 			w.out, w.running = true, ""
 			gone = append(gone, w)
 		}
@@ -430,7 +429,9 @@ func (s *simulation) join() {
 func (s *simulation) anew(h *simHost) {
 	h.gone()
 	h.bare = true
-	s.noteNameless(h)
+	s.mu.Lock()
+	s.anews[h.name] = time.Now()
+	s.mu.Unlock()
 	os.RemoveAll(h.data)
 	h.stores = consensus.NewStoresOn(h.disk)
 	var reply struct{ Token string }
@@ -446,20 +447,4 @@ func (s *simulation) anew(h *simHost) {
 		}
 	}
 	s.note(-1, "%s finds nobody to join yet", h.name)
-}
-
-// noteNameless notes which images have no name on a machine of which nothing is known any
-// more: what an earlier life left there is nobody's.
-func (s *simulation) noteNameless(h *simHost) {
-	list, err := h.engine().ImageList(s.soon(), image.ListOptions{All: true})
-	if err != nil {
-		s.note(-1, "images of %s: %v", h.name, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, i := range list {
-		if len(i.RepoTags) == 0 || strings.HasPrefix(i.RepoTags[0], "<none>") {
-			s.nobodys[h.name+i.ID] = true
-		}
-	}
 }

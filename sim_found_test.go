@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/crash"
 )
@@ -77,6 +78,33 @@ func TestALeaveThatWasCutShortIsUndone(t *testing.T) {
 				t.Errorf("%s: it is still noted that it leaves", at)
 			}
 		}
+	})
+}
+
+// A leave that failed as nothing could be committed was undone before it was done: its drain
+// was still in the leader's log, was committed when that could be, and stayed for ever.
+func TestWhatALeaveAskedForIsNotDoneAfterItFailed(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		disks := map[*host]*consensus.Disk{}
+		for _, h := range w.hosts {
+			disks[h] = &consensus.Disk{}
+			h.stores = consensus.NewStoresOn(disks[h])
+		}
+		w.found()
+		leaves := w.leader()
+		fill := func(full bool) {
+			for h, d := range disks {
+				d.Fill(full && h != leaves)
+			}
+		}
+		fill(true)
+		time.AfterFunc(8*time.Second, func() { fill(false) }) // before the watchdog ends the leader, and after the leave
+		if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
+			t.Error("it has left")
+		}
+		w.eventually("the leave is undone", func() bool { return !exists(leaves.data, fileLeaving) })
+		w.whole()
+		w.judge(map[string]string{"web": w.hosts[0].mustRun(wanted{name: "web", on: leaves.name})})
 	})
 }
 

