@@ -154,6 +154,7 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 	}
 	c.history.add(c.id, acquire, granted, call, name, port)
 	w := &work{id: id, name: want.name, port: port}
+	c.heardLate(w, call)
 	c.remember(w, want.cpus > 0)
 	if err := c.startIt(w); err != nil {
 		c.note(c.id, "start %s: %v", w.name, err)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-
 	"ddocker/consensus"
 	"ddocker/consensus/ledger"
 	"ddocker/engine/enginetest"
@@ -292,6 +291,7 @@ func (s *simulation) insist(h *simHost, method, path string) bool {
 type outing struct {
 	host  *simHost
 	node  string // what it was
+	at    int64  // when that was noted, in the history
 	works []*work
 }
 
@@ -308,16 +308,38 @@ func (s *simulation) out(h *simHost, since int64) {
 			gone = append(gone, w)
 		}
 	}
-	s.outs = append(s.outs, outing{h, node, gone})
+	s.outs = append(s.outs, outing{h, node, s.history.now(), gone})
 	s.mu.Unlock()
 	for _, w := range gone {
-		// On a machine that comes back it is an outsider, which has its name and ports again.
-		what := []string{w.port}
-		for _, name := range strings.Split(w.name, " or ") {
-			what = append(what, "name "+name)
+		s.mayReturn(w, since)
+	}
+}
+
+// mayReturn notes that a container is lost from some time on with all that it holds, or has
+// that again: on a machine that comes back it is an outsider.
+func (s *simulation) mayReturn(w *work, since int64) {
+	what := []string{w.port}
+	for _, name := range strings.Split(w.name, " or ") {
+		what = append(what, "name "+name)
+	}
+	s.history.add(-1, release, unheard, since, what...)
+	s.history.add(-1, acquire, unheard, since, what...)
+}
+
+// heardLate is out for a container that was asked for before, and is heard of only now.
+func (s *simulation) heardLate(w *work, asked int64) {
+	s.mu.Lock()
+	outs := slices.Clone(s.outs)
+	s.mu.Unlock()
+	for i, o := range outs {
+		if o.at < asked || s.elsewhere(o.host)[w.id] {
+			continue
 		}
-		s.history.add(-1, release, unheard, since, what...)
-		s.history.add(-1, acquire, unheard, since, what...)
+		s.mu.Lock()
+		w.out = true
+		s.outs[i].works = append(s.outs[i].works, w)
+		s.mu.Unlock()
+		s.mayReturn(w, asked)
 	}
 }
 
