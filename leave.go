@@ -108,6 +108,9 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 		if a.undoLeave(context.WithoutCancel(ctx)) != nil {
 			a.stays()
 		}
+		if a.parting() != nil { // after all
+			return nil
+		}
 		return err
 	}
 	a.cfg.Logger.Info("this host leaves the cluster; its containers run on", "by", by)
@@ -225,14 +228,14 @@ func (a *agent) stay(ctx context.Context) {
 	}
 }
 
-// undoAlone is undoLeave, unless this node is leaving again.
+// undoAlone is undoLeave after a leave that is under way.
 func (a *agent) undoAlone(ctx context.Context) error {
 	select {
 	case a.leaving <- struct{}{}:
 		defer func() { <-a.leaving }()
 		return a.undoLeave(ctx)
-	default:
-		return nil // which has it undone if it fails too
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -259,8 +262,11 @@ func (a *agent) undoLeave(ctx context.Context) error {
 	}
 	var now *ledger.Node
 	a.log.View(func(l *ledger.Ledger) { now = l.Node(a.id.NodeID()) })
-	if now == nil {
-		return nil // it has left after all, and is told so
+	if now == nil { // it has left after all
+		if p := a.parting(); p != nil {
+			a.part(p)
+		}
+		return nil
 	}
 	if strings.HasSuffix(now.Drained, toLeave) {
 		err = a.decree(ctx, ledger.Command{Drain: &ledger.Drain{Node: a.id.NodeID(), Open: was.Drained == "", By: was.Drained}})

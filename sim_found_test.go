@@ -85,26 +85,94 @@ func TestALeaveThatWasCutShortIsUndone(t *testing.T) {
 // was still in the leader's log, was committed when that could be, and stayed for ever.
 func TestWhatALeaveAskedForIsNotDoneAfterItFailed(t *testing.T) {
 	inWorld(t, 3, func(t *testing.T, w *world) {
-		disks := map[*host]*consensus.Disk{}
-		for _, h := range w.hosts {
-			disks[h] = &consensus.Disk{}
-			h.stores = consensus.NewStoresOn(disks[h])
-		}
+		fill := w.disks()
 		w.found()
 		leaves := w.leader()
-		fill := func(full bool) {
-			for h, d := range disks {
-				d.Fill(full && h != leaves)
-			}
-		}
-		fill(true)
-		time.AfterFunc(8*time.Second, func() { fill(false) }) // before the watchdog ends the leader, and after the leave
+		fill(leaves)
 		if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
 			t.Error("it has left")
 		}
 		w.eventually("the leave is undone", func() bool { return !exists(leaves.data, fileLeaving) })
 		w.whole()
 		w.judge(map[string]string{"web": w.hosts[0].mustRun(wanted{name: "web", on: leaves.name})})
+	})
+}
+
+// disks gives every machine a disk. What it returns fills all but one of them for so long
+// that what is asked meanwhile fails, and no longer than a leader may wait for others.
+func (w *world) disks() (fill func(but *host)) {
+	all := map[*host]*consensus.Disk{}
+	for _, h := range w.hosts {
+		all[h] = &consensus.Disk{}
+		h.stores = consensus.NewStoresOn(all[h])
+	}
+	return func(but *host) {
+		for h, d := range all {
+			d.Fill(h != but)
+		}
+		time.AfterFunc(8*time.Second, func() {
+			for _, d := range all {
+				d.Fill(false)
+			}
+		})
+	}
+}
+
+// The same of its last step: the host was removed while the leave was undone, took itself
+// for one that somebody else had removed, and kept its keys.
+func TestALeaveThatIsDoneLateIsALeave(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		fill := w.disks()
+		w.found()
+		leaves := w.hosts[1]
+		if leaves == w.leader() {
+			leaves = w.hosts[2]
+		}
+		leaves.stop()
+		leaves.start(func(c *agentConfig) {
+			c.crash = func(s crash.Step) {
+				if s == crash.LeaveKeyless {
+					fill(w.leader())
+				}
+			}
+		})
+		w.whole()
+		if err := leaves.post("/ddocker/leave?force=1", nil); err != nil {
+			t.Error(err)
+		}
+		if err := <-leaves.ended; err != nil {
+			t.Error("it ends with", err)
+		}
+		leaves.forget()
+		if exists(leaves.data, dirTLS) || !exists(leaves.data, fileParted) {
+			t.Error("it is not wiped")
+		}
+	})
+}
+
+// A second leave that failed, too, kept the first one from being undone.
+func TestALeaveThatFailedTwiceIsUndone(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		leaves := w.hosts[1]
+		if leaves == w.leader() {
+			leaves = w.hosts[2]
+		}
+		leaves.stop()
+		leaves.start(func(c *agentConfig) {
+			c.crash = func(s crash.Step) {
+				if s == crash.LeaveAsked {
+					w.split(leaves)
+				}
+			}
+		})
+		w.whole()
+		for range 2 {
+			if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
+				t.Error("it has left")
+			}
+		}
+		w.net.Heal()
+		w.eventually("the leave is undone", func() bool { return !exists(leaves.data, fileLeaving) })
 	})
 }
 

@@ -267,7 +267,8 @@ func (a *API) connect(w http.ResponseWriter, c *call) {
 		return
 	}
 	ctx := context.WithoutCancel(c.Context())
-	if p := t.container.Placement; p != nil && !slices.Contains(p.Networks, o.Name) {
+	// Also if it counts already: a detachment that nobody heard the end of may still come.
+	if p := t.container.Placement; p != nil {
 		// Once it counts as a user the network is at home there: that must be possible.
 		if _, err := a.furnished(ctx, t); err != nil {
 			failWith(w, err)

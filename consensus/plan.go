@@ -147,19 +147,24 @@ func yieldIfUnwanted(s scene, want choice) (change, bool) {
 }
 
 // demoteSurplus takes a vote where there are more than wanted: first of who
-// has left, then of who is away, then of anybody but the leader.
+// has left, then of who is away, then of anybody but the leader. One that is away for a
+// moment is not given up where that makes one that has left, and ends, part of the quorum.
 func demoteSurplus(s scene, want choice) (change, bool) {
 	voters := s.voters()
 	surplus := func(id string) bool {
 		return len(voters) > len(want.voters) && !slices.Contains(want.voters, id)
 	}
-	for _, unfit := range []func(string) bool{
-		func(id string) bool { return !s.registered(id) },
-		func(id string) bool { return surplus(id) && !s.alive(id) },
-		surplus,
+	for _, step := range []struct {
+		unfit func(string) bool
+		rest  func(string) int
+	}{
+		{func(id string) bool { return !s.registered(id) }, s.living},
+		{func(id string) bool { return surplus(id) && s.dead(id) }, s.living},
+		{func(id string) bool { return surplus(id) && !s.alive(id) }, s.staying}, // who is to come back
+		{surplus, s.staying},
 	} {
 		for _, id := range voters {
-			if id != s.Self && unfit(id) && quorate(len(voters)-1, s.living(id)) {
+			if id != s.Self && step.unfit(id) && quorate(len(voters)-1, step.rest(id)) {
 				return change{changeDemote, id}, true
 			}
 		}
@@ -220,10 +225,16 @@ func (s scene) dead(id string) bool {
 func (s scene) unsound(id string) bool { return s.dead(id) || !s.registered(id) }
 
 // living counts the live voters other than except.
-func (s scene) living(except string) int {
-	n := 0
+func (s scene) living(except string) int { return s.count(except, s.alive) }
+
+// staying is living less those that have left: they end when they hear of that.
+func (s scene) staying(except string) int {
+	return s.count(except, func(id string) bool { return s.alive(id) && (id == s.Self || s.registered(id)) })
+}
+
+func (s scene) count(except string, counts func(string) bool) (n int) {
 	for _, id := range s.voters() {
-		if id != except && s.alive(id) {
+		if id != except && counts(id) {
 			n++
 		}
 	}

@@ -92,6 +92,8 @@ func TestPlan(t *testing.T) {
 		{"no demotion that loses the quorum", "aV bV- cV-", ""},
 		{"two are left of three", "aV bV cVx", "demote c"},
 		{"who left and does not vote is forgotten", "aV bFx", "remove b"},
+		{"who is away for a moment is waited for, not who left", "aV bV- cVx", ""},
+		{"who left helps to give up the dead", "aV bV= cVx", "demote b"},
 		{"a leader that left promotes", "aVx bFf cF", "promote b"},
 		{"a leader that left hands over", "aVx bV", "yield b"},
 		{"before it takes anybody's vote", "aVx bV cV", "yield b"},

@@ -9,12 +9,13 @@ import (
 	"ddocker/engine"
 )
 
-// connectGrace is how long a placement may name a network that its container is not on: so
+// connectGrace is how long a placement and its container may differ in their networks: so
 // long a connect may take that began in the ledger.
 const connectGrace = 10 * time.Minute
 
-// settleNetworks has placements name no network that their containers were not on for a
-// while: whoever was to connect them died, or somebody disconnected them on this host. It
+// settleNetworks has placements name the networks of the cluster that their containers have
+// been on for a while, and no other: whoever was to connect them died, somebody disconnected
+// them on this host, or a detachment was decided after they had been connected again. It
 // belongs to the loop that reconciles.
 func (n *Node) settleNetworks(ctx context.Context, placed []*ledger.Placement, list []engine.Container) error {
 	seen := map[string]surplus{}
@@ -23,8 +24,8 @@ func (n *Node) settleNetworks(ctx context.Context, placed []*ledger.Placement, l
 		if at < 0 {
 			continue
 		}
-		extra := slices.DeleteFunc(slices.Clone(p.Networks), func(name string) bool { return slices.Contains(list[at].Networks, name) })
-		if len(extra) == 0 {
+		wrong := slices.Concat(detachments(p, list[at].Networks), n.attachments(p, list[at].Networks))
+		if len(wrong) == 0 {
 			continue
 		}
 		first := n.apart[p.ID]
@@ -35,10 +36,11 @@ func (n *Node) settleNetworks(ctx context.Context, placed []*ledger.Placement, l
 		if time.Since(first.since) < connectGrace {
 			continue
 		}
-		for _, name := range extra {
+		seen[p.ID] = surplus{p, time.Now()}
+		for _, attach := range wrong {
 			s := step{
-				why: "container is not on a network that it counts as a user of", name: p.Name, placement: p.ID,
-				command: ledger.Command{Attach: &ledger.Attach{Placement: p.ID, Network: name, Detach: true}},
+				why: "networks that a container counts as a user of are settled", name: p.Name, placement: p.ID,
+				command: ledger.Command{Attach: &attach},
 			}
 			if err := n.carryOut(ctx, s); err != nil {
 				return err
@@ -47,4 +49,30 @@ func (n *Node) settleNetworks(ctx context.Context, placed []*ledger.Placement, l
 	}
 	n.apart = seen
 	return nil
+}
+
+// detachments are of the networks that the placement names and its container is not on.
+func detachments(p *ledger.Placement, on []string) (list []ledger.Attach) {
+	for _, name := range p.Networks {
+		if !slices.Contains(on, name) {
+			list = append(list, ledger.Attach{Placement: p.ID, Network: name, Detach: true})
+		}
+	}
+	return list
+}
+
+// attachments are to the cluster's networks that the container is on, unnamed.
+func (n *Node) attachments(p *ledger.Placement, on []string) (list []ledger.Attach) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		for _, name := range on {
+			o := l.Object(ledger.Network, name)
+			if o == nil || slices.Contains(p.Networks, name) {
+				continue
+			}
+			if _, here := o.Instance(n.cfg.ID); here {
+				list = append(list, ledger.Attach{Placement: p.ID, Network: name})
+			}
+		}
+	})
+	return list
 }
