@@ -83,6 +83,9 @@ func (n *Node) updateInTurn(container, version string, body []byte) (status int,
 		return n.tellEngine(container, version, body) // a period of nothing
 	}
 	wanted.over(now)
+	if wanted.Memory <= 0 && two(p) {
+		wanted.Memory = now.Memory // which an earlier change may have given it
+	}
 	want, err := wanted.of(p)
 	if err != nil {
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
@@ -134,9 +137,6 @@ func (w *limits) of(p *ledger.Placement) (c ledger.Limit, err error) {
 // update has the ledger hold what the placement is to have, then the engine change
 // it, and then the ledger hold no more than that, or than before.
 func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, body []byte, now *engine.Container, wanted *limits) (status int, reply []byte, err error) {
-	back := ledger.Limit{
-		Placement: old.ID, MilliCPU: old.Request.MilliCPU, Cores: old.Request.Cores, Memory: old.Request.Memory, Pin: old.Grant.Cores,
-	}
 	want.Keep = true
 	held, err := n.limit(want)
 	if err != nil {
@@ -144,12 +144,12 @@ func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, 
 	}
 	want.Keep, want.Pin = false, pins(old, held, want)
 	if err := n.movePinned(n.life); err != nil { // off the cores that it gets
-		n.settleLimit(back)
+		n.takeBack(old)
 		return 0, nil, fmt.Errorf("free cores %s of %s: %w", want.Pin, n.cfg.Name, err)
 	}
 	body, err = writeLimits(body, want, n.sharedWith(old), now, wanted)
 	if err != nil {
-		n.settleLimit(back)
+		n.takeBack(old)
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
 	}
 	status, reply, err = n.tellEngine(old.Container, version, body)
@@ -161,9 +161,21 @@ func (n *Node) update(old *ledger.Placement, want ledger.Limit, version string, 
 	case status >= statusFailed && !n.within(old):
 		n.log.Warn("container may have the limits that its engine failed to give it: both stay held", "container", old.Name, "status", status)
 	default:
-		n.settleLimit(back)
+		n.takeBack(old)
 	}
 	return status, reply, nil
+}
+
+// takeBack has the ledger hold what it held before a change that was not made. Where an
+// earlier one has not come to its end, all stays held until settleLimits has seen what the
+// container has: that may be more than the placement asks for.
+func (n *Node) takeBack(old *ledger.Placement) {
+	if two(old) {
+		return
+	}
+	n.settleLimit(ledger.Limit{
+		Placement: old.ID, MilliCPU: old.Request.MilliCPU, Cores: old.Request.Cores, Memory: old.Request.Memory, Pin: old.Grant.Cores,
+	})
 }
 
 // within says whether the container has no more than the placement was granted.

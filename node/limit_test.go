@@ -149,3 +149,57 @@ func TestEachUpdateWithoutAnAnswerIsWaitedForAnew(t *testing.T) {
 		}
 	})
 }
+
+// Of the earlier one the container may have more than the placement asks for.
+func TestAnUpdateTakesNothingBackThatAnEarlierOneMayHaveGiven(t *testing.T) {
+	one, half := sched.Request{MilliCPU: 1000, Memory: 1 << 30}, sched.Request{MilliCPU: 500, Memory: 1 << 30}
+	for name, c := range map[string]struct {
+		had     sched.Request
+		earlier ledger.Limit // was held when its answer was lost
+		told    string
+		lies    int // of the engine from then on
+		body    string
+		status  int // 0: it is not asked
+		want    string
+	}{
+		"memory, refused":    {half, ledger.Limit{MilliCPU: 500, Memory: 2 << 30}, `{"Memory":2147483648}`, 0, `{"Memory":1}`, 400, ` 500 2`},
+		"memory, failed":     {half, ledger.Limit{MilliCPU: 500, Memory: 2 << 30}, `{"Memory":2147483648}`, 1, `{"Memory":2147483648}`, 500, ` 500 2`},
+		"a part, refused":    {half, ledger.Limit{MilliCPU: 700, Memory: 1 << 30}, `{"NanoCpus":700000000}`, 0, `{"NanoCpus":800000000,"Memory":1}`, 400, ` 700 1`},
+		"cores, refused":     {one, ledger.Limit{MilliCPU: 2000, Memory: 1 << 30}, `{"CpusetCpus":"0-1","NanoCpus":2000000000}`, 0, `{"NanoCpus":3000000000,"Memory":1}`, 400, `0-1 0 1`},
+		"all, others stay":   {one, ledger.Limit{MilliCPU: 2000, Memory: 2 << 30}, `{"CpusetCpus":"0-1","NanoCpus":2000000000,"Memory":2147483648}`, 1, `{"NanoCpus":3000000000}`, 0, `0-1 0 2`},
+		"memory, then cores": {half, ledger.Limit{MilliCPU: 500, Memory: 2 << 30}, `{"Memory":2147483648}`, 0, `{"NanoCpus":700000000}`, 200, ` 700 2`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 1, func(w *world) {
+				h := w.hosts[0]
+				p, id := h.create("web", c.had)
+				h.create("log", sched.Request{})
+				c.earlier.Placement, c.earlier.Keep = p.ID, true
+				if _, err := h.limit(c.earlier); err != nil {
+					t.Fatal(err)
+				}
+				if status, reply, err := h.docker.Update(w.Context(), id, "", []byte(c.told)); status != 200 || err != nil {
+					t.Fatal(status, string(reply), err)
+				}
+				held := w.placement(p.ID).Grant
+				for range c.lies {
+					h.twin.FailAfterSuccess(enginetest.Update)
+				}
+				if status, reply, err := h.Update(w.Context(), id, "", []byte(c.body)); status != c.status || (err != nil) != (c.status == 0) {
+					t.Fatal(status, string(reply), err)
+				}
+				now := w.placement(p.ID).Grant
+				if now.Memory < held.Memory || now.MilliCPU < held.MilliCPU || held.Cores.Minus(now.Cores).Count() > 0 {
+					t.Errorf("it holds %+v, and its container may have %+v", now, held)
+				}
+				h.look()
+				time.Sleep(inheritedGrace)
+				h.look()
+				now = w.placement(p.ID).Grant
+				if got := fmt.Sprint(now.Cores, now.MilliCPU, now.Memory>>30); got != c.want {
+					t.Errorf("in the end it holds %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
