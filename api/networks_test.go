@@ -285,6 +285,33 @@ func TestAConnectThatDiedHalfWayIsUndoneInTheEnd(t *testing.T) {
 	})
 }
 
+// A detachment that nobody heard the end of is decided after the container was connected again.
+func TestADetachmentThatComesLateLeavesItsUser(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		w.hosts[0].network("shop")
+		for _, name := range []string{"web", "db"} {
+			w.hosts[0].create(name, withNetwork("shop"))
+		}
+		w.settle()
+		late := func() {
+			for _, name := range []string{"web", "db"} {
+				detach := &ledger.Attach{Placement: w.placement(name).ID, Network: "shop", Detach: true}
+				if _, _, err := w.log.Replica().Propose(w.Context(), ledger.Command{Attach: detach}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		late()
+		w.hosts[0].want(http.StatusOK, "", post, "/networks/shop/connect", `{"Container":"db"}`)
+		wantList(t, "users", w.users("shop"), "db")
+		time.Sleep(12 * time.Minute)
+		wantList(t, "users", w.users("shop"), "db", "web")
+		w.hosts[0].want(http.StatusOK, "", post, "/networks/shop/disconnect", `{"Container":"db"}`)
+		time.Sleep(12 * time.Minute)
+		wantList(t, "users", w.users("shop"), "web")
+	})
+}
+
 func TestNetworksOfAHostThatIsDownStayListed(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		w.hosts[0].network("shop")
