@@ -66,8 +66,12 @@ func (a *API) create(w http.ResponseWriter, c *call) {
 		switch {
 		case (again || errors.Is(err, errUnreached)) && try < tries:
 			continue
-		case isFull(err) && try < tries && a.relocate(c.Context(), order):
-			continue
+		case isFull(err) && try < tries:
+			if err = a.relocate(c.Context(), order, err); err == nil {
+				continue
+			}
+			failWith(w, err)
+			return
 		case err != nil:
 			failWith(w, err)
 			return

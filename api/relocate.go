@@ -21,8 +21,10 @@ import (
 // and none of them has run yet, they move together to a host that has room for all.
 
 const (
-	// decideTimeout bounds the decision to move.
+	// decideTimeout bounds the decision to move, and then the move in the ledger, which is
+	// asked for moveTries times until there is an answer.
 	decideTimeout = 30 * time.Second
+	moveTries     = 4
 	// settleEvery is how often it is looked whether the creates of the group that are
 	// under way are done, groupTimeout for how long: one may wait for its image.
 	settleEvery  = 100 * time.Millisecond
@@ -34,38 +36,43 @@ func isFull(err error) bool {
 	return errors.As(err, &refusal) && (refusal.Code == ledger.Full || refusal.Code == ledger.Invalid)
 }
 
-// relocate moves the containers that hold an order where there is no room for it, and
-// says whether it did, so that it is worth another try.
-func (a *API) relocate(ctx context.Context, o *order) bool {
+// relocate moves the containers that hold an order where there is no room for it, so that
+// it is worth another try. Else it returns what the client is to hear: full, as it was
+// refused, unless it is not known whether they move.
+func (a *API) relocate(ctx context.Context, o *order, full error) error {
 	life := context.WithoutCancel(ctx)
 	ctx, cancel := context.WithTimeout(life, decideTimeout)
 	defer cancel()
 	group := a.settledGroup(ctx, o)
 	if len(group) == 0 {
-		return false
+		return full
 	}
 	select {
 	case a.relocating <- struct{}{}:
 		defer func() { <-a.relocating }()
 	case <-ctx.Done():
-		return false
+		return full
 	}
 	bodies := make([][]byte, len(group))
 	for i, p := range group {
 		var err error
 		if bodies[i], err = a.unstarted(ctx, p); err != nil {
 			a.log.Debug("a project stays where it is", "container", p.Name, "err", err)
-			return false
+			return full
 		}
 	}
 	move := &ledger.Move{Beside: &o.reserve, Candidates: a.roomFor(group, o)}
 	for _, p := range group {
 		move.Placements = append(move.Placements, p.ID)
 	}
-	index, err := a.decide(ctx, ledger.Command{ID: newID(), Move: move})
+	index, refusal, err := a.move(life, move)
 	if err != nil {
-		a.log.Debug("a project stays where it is", "err", err)
-		return false
+		return fmt.Errorf("create %s: host %s has no room for it, and whether the containers that hold it there move to another one is not known, see \"ddocker ps -a\" for where they are: %w",
+			o.reserve.Name, a.hosts.name(group[0].Node), err)
+	}
+	if refusal != nil {
+		a.log.Debug("a project stays where it is", "err", refusal)
+		return full
 	}
 	var carrying sync.WaitGroup
 	for i, old := range group {
@@ -76,7 +83,30 @@ func (a *API) relocate(ctx context.Context, o *order) bool {
 		})
 	}
 	carrying.Wait()
-	return true
+	return nil
+}
+
+// move has the ledger move a group, and returns when this node knows of it. A move without
+// an answer may be made later, when nobody carries the containers after it: so it is asked
+// for again, under the same ID, which makes it once. An error is that it is not known.
+func (a *API) move(ctx context.Context, m *ledger.Move) (index uint64, refusal *ledger.Refusal, err error) {
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
+	command := ledger.Command{ID: newID(), Move: m}
+	for range moveTries {
+		var result ledger.Result
+		if result, index, err = a.cfg.Log.Propose(ctx, command); err != nil {
+			continue
+		}
+		// Gone: it was made, and the first of the group has been removed since.
+		if result.Refusal != nil && result.Refusal.Code != ledger.Gone {
+			return 0, result.Refusal, nil
+		}
+		if err = a.cfg.Log.Wait(ctx, index); err == nil {
+			return index, nil, nil
+		}
+	}
+	return 0, nil, err
 }
 
 // settledGroup returns the group that holds the order, when all of it is made.

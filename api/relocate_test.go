@@ -40,8 +40,7 @@ func TestAProjectMovesToTheHostThatHasRoomForAllOfIt(t *testing.T) {
 			t.Fatalf("db is on %s", got)
 		}
 		w.hosts[0].want(http.StatusServiceUnavailable, "project shop is on host n1", post, "/containers/create?name=web", service("shop", `,"NanoCpus":4000000000`))
-		w.busy("busy1", "n1", 3)
-		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+		w.makeRoom()
 		w.hosts[0].create("web", service("shop", twoCores))
 		w.hosts[1].create("job", service("shop", `,"NanoCpus":1000000000`))
 		for _, name := range []string{"db", "web", "job"} {
@@ -76,8 +75,7 @@ func TestAContainerWithFilesOfItsOwnDoesNotMove(t *testing.T) {
 	inShop(t, func(w *world) {
 		w.hosts[0].create("db", service("shop", ``))
 		w.hosts[1].want(http.StatusOK, "", put, "/containers/db/archive?path=/etc", string(contextOf(t, "app.conf", "x")))
-		w.busy("busy1", "n1", 3)
-		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+		w.makeRoom()
 		w.hosts[0].want(http.StatusServiceUnavailable, "project shop is on host n1", post, "/containers/create?name=web", service("shop", twoCores))
 		if got := w.placement("db").Node; got != "id-n1" {
 			t.Errorf("db is on %s", got)
@@ -148,8 +146,7 @@ func TestWhatMovesIsRemovedWhenTheNewOneIsConfirmed(t *testing.T) {
 	inShop(t, func(w *world) {
 		w.newest()
 		w.hosts[0].create("db", service("shop", ``))
-		w.busy("busy1", "n1", 3)
-		w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+		w.makeRoom()
 		peers := w.hosts[0].api.cfg.Peer
 		w.hosts[0].api.cfg.Peer = func(node string) http.RoundTripper { return promising{peers(node)} }
 		w.hosts[0].create("web", service("shop", twoCores))
@@ -157,6 +154,75 @@ func TestWhatMovesIsRemovedWhenTheNewOneIsConfirmed(t *testing.T) {
 			t.Fatalf("db is %+v", p)
 		}
 		time.Sleep(2 * time.Minute)
+		wantList(t, "containers of the old host", w.hosts[0].has(), "busy1", "db")
+	})
+}
+
+// losesMoves has what the host proposes be carried out without an answer, from each of the
+// first n attempts to move on to the next attempt.
+func (h *agent) losesMoves(n int, between func(*ledger.Move)) {
+	other, attempt := h.w.log.Replica(), 0
+	h.replica.Before(func(c ledger.Command) {
+		if c.Move == nil {
+			return
+		}
+		other.Propose(h.w.Context(), c)
+		if attempt++; attempt == 1 && between != nil {
+			between(c.Move)
+		}
+		h.replica.Cut(attempt <= n)
+	})
+}
+
+// makeRoom leaves room for a project of two cores on n3 alone.
+func (w *world) makeRoom() {
+	w.Helper()
+	w.busy("busy1", "n1", 3)
+	w.hosts[0].want(http.StatusNoContent, "", del, "/containers/busy3", "")
+}
+
+func TestAMoveWhoseAnswerGetsLostIsCarriedOutAllTheSame(t *testing.T) {
+	for lost := range moveTries {
+		inShop(t, func(w *world) {
+			w.hosts[0].create("db", service("shop", ``))
+			w.makeRoom()
+			w.hosts[0].losesMoves(lost, nil)
+			w.hosts[0].create("web", service("shop", twoCores))
+			wantList(t, "containers of the old host", w.hosts[0].has(), "busy1")
+			wantList(t, "containers of the new host", w.hosts[2].has(), "db", "web")
+			w.hosts[1].want(http.StatusNoContent, "", post, "/containers/db/start", "")
+		})
+	}
+}
+
+func TestWhatIsRemovedMeanwhileLeavesNobodyBehindOnTheMove(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.hosts[0].create("db", service("shop", ``))
+		w.hosts[0].create("cache", service("shop", ``))
+		w.makeRoom()
+		removed, other := "", w.log.Replica()
+		w.hosts[0].losesMoves(1, func(m *ledger.Move) {
+			removed = m.Placements[0]
+			other.Propose(w.Context(), ledger.Command{Release: &ledger.Release{Placement: removed}})
+		})
+		kept := "db"
+		if w.placement("db").ID < w.placement("cache").ID { // the order of a group
+			kept = "cache"
+		}
+		w.hosts[0].create("web", service("shop", twoCores))
+		if p := w.placement(kept); p == nil || p.ID == removed || p.Node != "id-n3" || p.Container == "" {
+			t.Errorf("%s is %+v", kept, p)
+		}
+	})
+}
+
+func TestOfAMoveWithoutAnAnswerItIsSaidThatItIsNotKnown(t *testing.T) {
+	inShop(t, func(w *world) {
+		w.hosts[0].create("db", service("shop", ``))
+		w.makeRoom()
+		w.hosts[0].losesMoves(moveTries, nil)
+		w.hosts[0].want(http.StatusServiceUnavailable, "is not known, see \\\"ddocker ps -a\\\"", post, "/containers/create?name=web", service("shop", twoCores))
+		w.hosts[0].replica.Cut(false)
 		wantList(t, "containers of the old host", w.hosts[0].has(), "busy1", "db")
 	})
 }
