@@ -238,7 +238,7 @@ func (s *simulation) behead(f *fault) bool {
 	alone := s.active.Load() == 1 && s.steady() && len(h.inside().log.Status().Voters) >= 3
 	h.kill()
 	if alone {
-		s.probe(s.machines[(f.Host+1)%s.plan.Machines], fmt.Sprint("probe", f.At))
+		s.probe(s.machines[(f.Host+1)%s.plan.Machines], fmt.Sprint("probe", int64(f.At)))
 	}
 	return true
 }
