@@ -470,7 +470,7 @@ func (s *simulation) list(who int, by *simHost) {
 	s.mu.Lock()
 	starting, leaving := began.Sub(s.births[by.name]) < startWithin, s.reborn[by.name] // or it ends meanwhile
 	s.mu.Unlock()
-	if life == nil || by.alive() != life || starting || leaving {
+	if life == nil || by.alive() != life || len(by.ended) > 0 || starting || leaving { // who has ended is to say why
 		return
 	}
 	if err != nil {
