@@ -133,7 +133,10 @@ func TestHostsThatARestoredLedgerLacksRegisterAtOnce(t *testing.T) {
 		h := w.hosts[0]
 		h.start()
 		token := h.token()
-		h.mustRun(wanted{name: "before"})
+		w.eventually("it has told what is there", func() bool {
+			_, err := h.create(w.soon(), wanted{name: "before"})
+			return err == nil
+		})
 		saved := h.replica()
 		for _, o := range w.hosts[1:] {
 			o.start(joining(h, token))

@@ -108,7 +108,8 @@ func (a *agent) leave(ctx context.Context, by string, force bool) error {
 		if a.undoLeave(context.WithoutCancel(ctx)) != nil {
 			a.stays()
 		}
-		if a.parting() != nil { // after all
+		if p := a.parting(); p != nil { // after all
+			a.part(p)
 			return nil
 		}
 		return err
@@ -242,6 +243,10 @@ func (a *agent) undoAlone(ctx context.Context) error {
 // undoLeave undoes what stepBack did, and no drain or vote that somebody has decided since;
 // that it is never to vote is what stepBack wishes too. Its caller holds leaving.
 func (a *agent) undoLeave(ctx context.Context) error {
+	if p := a.parting(); p != nil { // nobody answers it any more
+		a.part(p)
+		return nil
+	}
 	path := filepath.Join(a.cfg.DataDir, fileLeaving)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -289,10 +289,11 @@ func (s *simulation) insist(h *simHost, method, path string) bool {
 
 // outing is that a machine may be out of the cluster, and with it what it holds.
 type outing struct {
-	host  *simHost
-	node  string // what it was
-	at    int64  // when that was noted, in the history
-	works []*work
+	host      *simHost
+	node      string          // what it was
+	since, at int64           // when it began, and when that was noted, in the history
+	elsewhere map[string]bool // at first, of other machines
+	works     []*work
 }
 
 // out notes that what the machine holds may be gone from some time on, and what nobody
@@ -300,19 +301,28 @@ type outing struct {
 func (s *simulation) out(h *simHost, since int64) {
 	elsewhere, node := s.elsewhere(h), s.nodeOf(h)
 	s.mu.Lock()
-	s.reborn[h.name] = true
-	var gone []*work
+	o := outing{h, node, since, s.history.now(), elsewhere, nil}
+	if n := len(s.outs) - 1; n >= 0 && s.outs[n].host == h && s.outs[n].since == since {
+		o.elsewhere = s.outs[n].elsewhere
+	}
+	s.reborn[h.name], s.anews[h.name] = true, time.Now()
 	for _, w := range s.works {
-		if !elsewhere[w.id] && (!w.gone || w.freed >= since) { // whose name was freed meanwhile
+		freed := w.gone && w.freed >= since && !o.elsewhere[w.id] // and its name with it, meanwhile
+		if w.mayBeOn(h) && !elsewhere[w.id] && (!w.gone || freed) {
 			w.out, w.running = true, ""
-			gone = append(gone, w)
+			o.works = append(o.works, w)
 		}
 	}
-	s.outs = append(s.outs, outing{h, node, s.history.now(), gone})
+	s.outs = append(s.outs, o)
 	s.mu.Unlock()
-	for _, w := range gone {
+	for _, w := range o.works {
 		s.mayReturn(w, since)
 	}
+}
+
+// mayBeOn says whether the container's port is not another machine's.
+func (w *work) mayBeOn(h *simHost) bool {
+	return w.port == "" || strings.HasSuffix(w.port, " of "+h.name)
 }
 
 // mayReturn notes that a container is lost from some time on with all that it holds, or has
@@ -332,7 +342,7 @@ func (s *simulation) heardLate(w *work, asked int64) {
 	outs := slices.Clone(s.outs)
 	s.mu.Unlock()
 	for i, o := range outs {
-		if o.at < asked || s.elsewhere(o.host)[w.id] {
+		if o.at < asked || !w.mayBeOn(o.host) || s.elsewhere(o.host)[w.id] {
 			continue
 		}
 		s.mu.Lock()
@@ -451,9 +461,6 @@ func (s *simulation) join() {
 func (s *simulation) anew(h *simHost) {
 	h.gone()
 	h.bare = true
-	s.mu.Lock()
-	s.anews[h.name] = time.Now()
-	s.mu.Unlock()
 	os.RemoveAll(h.data)
 	h.stores = consensus.NewStoresOn(h.disk)
 	var reply struct{ Token string }

@@ -51,7 +51,7 @@ type simulation struct {
 	weather  weather
 	births   map[string]time.Time // when agents were last started or told to end
 	reborn   map[string]bool      // machines that were members before, as other nodes
-	anews    map[string]time.Time // when machines were set up anew, by host
+	anews    map[string]time.Time // since when machines are, or may be, set up anew, by host
 	trace    strings.Builder
 	outcome  outcome
 }

@@ -61,13 +61,17 @@ func detachments(p *ledger.Placement, on []string) (list []ledger.Attach) {
 	return list
 }
 
-// attachments are to the cluster's networks that the container is on, unnamed.
+// attachments are to the cluster's networks that the container is on, unnamed, as long as
+// no other host holds them.
 func (n *Node) attachments(p *ledger.Placement, on []string) (list []ledger.Attach) {
 	n.cfg.Log.View(func(l *ledger.Ledger) {
 		for _, name := range on {
 			o := l.Object(ledger.Network, name)
 			if o == nil || slices.Contains(p.Networks, name) {
 				continue
+			}
+			if at := l.Anchor(o); at != "" && at != n.cfg.ID && !p.Apart {
+				continue // another host holds it by now
 			}
 			if _, here := o.Instance(n.cfg.ID); here {
 				list = append(list, ledger.Attach{Placement: p.ID, Network: name})
