@@ -456,7 +456,7 @@ func TestATokenIsUsedUp(t *testing.T) {
 
 // Days of renewals, rotations, joins and removals leave nothing behind.
 func TestNothingGrowsOverManyLivesOfCertificates(t *testing.T) {
-	inWorld(t, 3, func(t *testing.T, w *world) {
+	inWorldAlone(t, 3, func(t *testing.T, w *world) {
 		w.foundShortLived()
 		size := func() (goroutines int, heap uint64) {
 			time.Sleep(time.Minute)

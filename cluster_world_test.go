@@ -88,6 +88,12 @@ const lingering = 15 * time.Second
 func inWorld(t *testing.T, n int, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
+	inWorldAlone(t, n, test)
+}
+
+// inWorldAlone is inWorld for a test that measures what the process has: no other runs beside.
+func inWorldAlone(t *testing.T, n int, test func(t *testing.T, w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: vnet.New(1), dir: t.TempDir(), clients: map[string]*client.Client{}, pinned: map[string]bool{}}
 		w.desk = w.net.Boot("10.2.0.1")
