@@ -366,18 +366,18 @@ func TestADeadVoterIsReplacedAfterTwoMinutes(t *testing.T) {
 	})
 }
 
-// A host dies and is removed while gossip still holds it for alive, and another for dead: to
-// take the other's vote would leave the log to the dead one.
+// A host dies while gossip still holds it for alive, and for dead another that is not to
+// vote any more: to take the other's vote would leave the log to the dead one.
 func TestNoVoteIsTakenOnAWrongWord(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, c *cluster) {
 		leader := c.leader()
 		lives, dead := c.others(leader)[0], c.others(leader)[1]
 		c.believe(map[string]bool{dead.id: true, lives.id: false})
 		dead.crash()
-		leader.propose(ledger.Command{Remove: &ledger.Remove{Node: dead.id, By: "alice", Force: true}})
+		leader.propose(ledger.Command{Vote: &ledger.Vote{Node: lives.id, Want: ledger.Never}})
 		time.Sleep(10 * appointEvery)
 		c.believe(nil)
-		c.eventually("the rest has a leader", func() bool { l := c.leader(); return l != nil && len(l.Servers()) == 2 })
+		c.eventually("the rest has a leader", func() bool { return c.leader() != nil })
 		c.leader().propose(write(1))
 	})
 }
