@@ -385,6 +385,7 @@ func (s *simulation) stayed() {
 		}
 		if !left[o.host.name] {
 			delete(s.reborn, o.host.name)
+			delete(s.anews, o.host.name)
 		}
 	}
 }

@@ -15,20 +15,33 @@ import (
 
 // What the simulator found, each as the shortest way to it.
 
+// follower returns the second machine, or the third where that one leads.
+func (w *world) follower() *host {
+	if w.hosts[1] == w.leader() {
+		return w.hosts[2]
+	}
+	return w.hosts[1]
+}
+
+// restartTo starts the agent anew, and has something happen whenever it reaches the step.
+func (h *host) restartTo(step crash.Step, happen func()) {
+	h.stop()
+	h.start(func(c *agentConfig) {
+		c.crash = func(s crash.Step) {
+			if s == step {
+				happen()
+			}
+		}
+	})
+	h.of.whole()
+}
+
 // A create whose holder was not reached, and whose reservation could not be given up, tried
 // another place and was refused its own name.
 func TestACreateIsNotRefusedTheNameThatItHoldsItself(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, w *world) {
 		by := w.hosts[1]
-		by.stop()
-		by.start(func(c *agentConfig) {
-			c.crash = func(s crash.Step) {
-				if s == crash.CreateUnreached {
-					w.split(by)
-				}
-			}
-		})
-		w.whole()
+		by.restartTo(crash.CreateUnreached, func() { w.split(by) })
 		away := w.hosts[2]
 		if away == w.leader() {
 			away = w.hosts[0]
@@ -52,10 +65,7 @@ func TestACreateIsNotRefusedTheNameThatItHoldsItself(t *testing.T) {
 func TestALeaveThatWasCutShortIsUndone(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, w *world) {
 		for _, at := range []crash.Step{crash.LeaveDrained, crash.LeaveVoteless} {
-			leaves := w.hosts[1]
-			if leaves == w.leader() {
-				leaves = w.hosts[2]
-			}
+			leaves := w.follower()
 			died := leaves.crashAt(at, 1)
 			if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
 				t.Errorf("%s: it has left", at)
@@ -123,19 +133,8 @@ func TestALeaveThatIsDoneLateIsALeave(t *testing.T) {
 	inWorld(t, 3, func(t *testing.T, w *world) {
 		fill := w.disks()
 		w.found()
-		leaves := w.hosts[1]
-		if leaves == w.leader() {
-			leaves = w.hosts[2]
-		}
-		leaves.stop()
-		leaves.start(func(c *agentConfig) {
-			c.crash = func(s crash.Step) {
-				if s == crash.LeaveKeyless {
-					fill(w.leader())
-				}
-			}
-		})
-		w.whole()
+		leaves := w.follower()
+		leaves.restartTo(crash.LeaveKeyless, func() { fill(w.leader()) })
 		if err := leaves.post("/ddocker/leave?force=1", nil); err != nil {
 			t.Error(err)
 		}
@@ -152,19 +151,8 @@ func TestALeaveThatIsDoneLateIsALeave(t *testing.T) {
 // A second leave that failed, too, kept the first one from being undone.
 func TestALeaveThatFailedTwiceIsUndone(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, w *world) {
-		leaves := w.hosts[1]
-		if leaves == w.leader() {
-			leaves = w.hosts[2]
-		}
-		leaves.stop()
-		leaves.start(func(c *agentConfig) {
-			c.crash = func(s crash.Step) {
-				if s == crash.LeaveAsked {
-					w.split(leaves)
-				}
-			}
-		})
-		w.whole()
+		leaves := w.follower()
+		leaves.restartTo(crash.LeaveAsked, func() { w.split(leaves) })
 		for range 2 {
 			err := leaves.post("/ddocker/leave?force=1", nil)
 			for err != nil && strings.Contains(err.Error(), "is leaving already") { // or stays, just now
@@ -184,10 +172,7 @@ func TestALeaveThatFailedTwiceIsUndone(t *testing.T) {
 // What somebody decides about a host that died while it left is not undone with the leave.
 func TestWhatIsDecidedAfterALeaveThatWasCutShortStays(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, w *world) {
-		leaves := w.hosts[1]
-		if leaves == w.leader() {
-			leaves = w.hosts[2]
-		}
+		leaves := w.follower()
 		id, died := leaves.inside().id.NodeID(), leaves.crashAt(crash.LeaveVoteless, 1)
 		if err := leaves.post("/ddocker/leave?force=1", nil); err == nil {
 			t.Error("it has left")
