@@ -3,14 +3,20 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,11 +104,43 @@ func (r *rounds) start(host int, step crash.Step, flags ...string) error {
 	return nil
 }
 
+// lying is what has the host's agent speak to its engine by way of one that says, the first
+// time that it has done what a request to the path wants, that it has failed.
+func (r *rounds) lying(host int, path string) []string {
+	r.t.Helper()
+	dir := r.t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "docker.sock"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var once atomic.Bool
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) { p.Out.URL.Scheme, p.Out.URL.Host = "http", "docker" },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(r.Host(host).Engine(), "unix://"))
+		}},
+		ModifyResponse: func(resp *http.Response) error {
+			if !strings.HasSuffix(resp.Request.URL.Path, path) || resp.StatusCode >= http.StatusBadRequest || once.Swap(true) {
+				return nil
+			}
+			_, err := io.Copy(io.Discard, resp.Body) // by its end, it is done
+			return cmp.Or(err, errors.New("it is done, and this engine does not say so"))
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		},
+	}
+	server := &http.Server{Handler: proxy, ReadHeaderTimeout: time.Minute}
+	go server.Serve(l)
+	r.t.Cleanup(func() { server.Close() })
+	return []string{"--docker-host", "unix://" + l.Addr().String()}
+}
+
 // mine has the host's agent run with the step in its way, not armed yet.
-func (r *rounds) mine(host int, step crash.Step) {
+func (r *rounds) mine(host int, step crash.Step, flags ...string) {
 	os.WriteFile(r.flag(host), nil, 0o600)
 	r.Host(host).KillAgent(r.t)
-	if err := r.start(host, step); err != nil {
+	if err := r.start(host, step, flags...); err != nil {
 		r.t.Fatal(err)
 	}
 	r.whole(3)
@@ -120,19 +158,25 @@ func (r *rounds) container(way string, step crash.Step) {
 	switch step {
 	case crash.CreateBegun, crash.CreateMaking, crash.CreateMade, crash.CreateConfirmed, crash.CreateRefused, crash.CreateReleased,
 		crash.RemoveBegun, crash.RemoveDone, crash.RemoveReleased,
+		crash.CreateSpoiled, crash.CreateWithdrawn,
 		crash.CommitBegun, crash.CommitMade, crash.CommitNamed, crash.CommitRefused, crash.CommitUnclaimed,
 		crash.ImageWanted, crash.ImageNoting, crash.ImageNoted, crash.ImageComing, crash.ImageLoaded, crash.ImagePublished, crash.ImageNamed, crash.ImageKept,
+		crash.ImageFailed, crash.ImageScrapped,
 		crash.LogApplied:
 		dies = holder
 	case crash.ImageDescribing, crash.ImageSending:
 		dies = source
 	case crash.LogAsked, crash.LogCommitted:
 		dies = r.leader()
-	case crash.CreateSpoiled, crash.CreateWithdrawn, crash.ImageFailed, crash.ImageScrapped:
-		r.table = append(r.table, fmt.Sprintf("%-20s needs an engine that lies: in virtual time only", step))
-		return
 	}
-	r.mine(dies, step)
+	var flags []string
+	switch step {
+	case crash.CreateSpoiled, crash.CreateWithdrawn:
+		flags = r.lying(holder, "/containers/create")
+	case crash.ImageFailed, crash.ImageScrapped:
+		flags = r.lying(holder, "/images/load")
+	}
+	r.mine(dies, step, flags...)
 	e := r.errand(way, step)
 	off := step == crash.CreateUnreached || step == crash.CreateUnreserved
 	if off {
