@@ -173,7 +173,9 @@ func (h *hosts) probe(ctx context.Context, id string) {
 		case <-ctx.Done():
 			return
 		}
-		if _, err := h.get(ctx, id, "/_ping", nil); err == nil {
+		var gone bool // for good
+		h.api.cfg.Log.View(func(l *ledger.Ledger) { gone = l.GoneNode(id) != nil })
+		if _, err := h.get(ctx, id, "/_ping", nil); err == nil || gone {
 			h.found(id)
 			return
 		}

@@ -165,6 +165,24 @@ func TestHungHostCostsOneSecondOnce(t *testing.T) {
 	})
 }
 
+// Who was removed is not asked for ever whether it answers again.
+func TestARemovedHostIsLookedAfterNoMore(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		h, dead := w.hosts[0], w.hosts[1]
+		h.create("web", on("n2"))
+		dead.twin.Hang()
+		wantList(t, "rows", rowWords(h.ps("all=1")), "web on n2, unreachable")
+		w.propose(ledger.Command{Remove: &ledger.Remove{Node: dead.id}})
+		time.Sleep(probeEvery + patience)
+		synctest.Wait()
+		h.api.hosts.mu.Lock()
+		defer h.api.hosts.mu.Unlock()
+		if len(h.api.hosts.missed) > 0 {
+			t.Errorf("%v are looked after", h.api.hosts.missed)
+		}
+	})
+}
+
 func TestOwnEngineThatHangsIsWaitedForNoLonger(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		h := w.hosts[0]

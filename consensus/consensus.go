@@ -32,11 +32,13 @@ type Consensus struct {
 	commits progress
 	round   round
 	asking  chan struct{} // held by who asks the leader
-	nudge   *nudge        // set before raft
-	speaks  int           // the newest version of entries that this node reads
-	told    told
-	parcel  parcel
-	kept    kept
+	// removing is held, on the leader, by who has a node removed.
+	removing chan struct{}
+	nudge    *nudge // set before raft
+	speaks   int    // the newest version of entries that this node reads
+	told     told
+	parcel   parcel
+	kept     kept
 }
 
 // Open starts nothing. The stores are held until Run has ended.
@@ -52,7 +54,7 @@ func Open(cfg Config) (*Consensus, error) {
 		keeper:  newKeeper(cfg.Stores, cfg.Logger),
 		stopped: make(chan struct{}),
 		speaks:  ledger.Version,
-		asking:  make(chan struct{}, maxAsking),
+		asking:  make(chan struct{}, maxAsking), removing: make(chan struct{}, 1),
 	}
 	c.recall()
 	c.fsm.learnConf(c.stores.lastConf())

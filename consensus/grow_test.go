@@ -180,3 +180,49 @@ func TestAMinorityWithReadersAnswersAndReservesNothing(t *testing.T) {
 		c.eventually("all are in their places", c.complete)
 	})
 }
+
+// A removed node ends as soon as it hears of that, whatever it voted on; whoever asks for its
+// removal is to see to its vote first.
+func TestNobodyIsRemovedWhoseVoteIsNeeded(t *testing.T) {
+	remove := func(nd *node) ledger.Command {
+		return ledger.Command{Remove: &ledger.Remove{Node: nd.id}}
+	}
+	for name, c := range map[string]struct {
+		nodes, voters int
+		of            func(c *cluster) (by *node, gone []*node) // the last of them is needed
+	}{
+		"the only voter": {2, 1, func(c *cluster) (*node, []*node) {
+			return c.others(c.leader())[0], []*node{c.leader()}
+		}},
+		"the second of three at once": {5, 3, func(c *cluster) (*node, []*node) {
+			voters := slices.DeleteFunc(c.others(c.leader()), func(nd *node) bool { return !nd.votes() })
+			return c.leader(), voters
+		}},
+		"one of two that are left": {3, 3, func(c *cluster) (*node, []*node) {
+			c.others(c.leader())[1].crash()
+			return c.leader(), c.others(c.leader())[:1]
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, c.nodes, func(t *testing.T, cl *cluster) {
+				cl.eventually("all have their votes", func() bool { return len(cl.leader().Status().Voters) == c.voters })
+				by, gone := c.of(cl)
+				last := gone[len(gone)-1]
+				for _, nd := range gone[:len(gone)-1] {
+					by.propose(remove(nd))
+					nd.crash()
+				}
+				if why := by.refused(remove(last)); !strings.Contains(why, "raft demote") {
+					t.Fatalf("it is removed: %q", why)
+				}
+				by.propose(ledger.Command{Vote: &ledger.Vote{Node: last.id, Want: ledger.Never}})
+				if c.nodes != 3 { // where another is to vote in its place
+					cl.eventually("it is removed", func() bool { return by.refused(remove(last)) == "" })
+					last.crash()
+				}
+				cl.eventually("the rest goes on", func() bool { return cl.leader() != nil && cl.leader() != last })
+				by.propose(write(1))
+			})
+		})
+	}
+}

@@ -84,3 +84,33 @@ func TestALateCopyOverridesNothing(t *testing.T) {
 		})
 	}
 }
+
+// What did not come to move is on its old host: a copy of what gave the move up must not take
+// that for a container that came late.
+func TestACopyOfWhatGaveAMoveUpExpiresNothing(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, cl *cluster) {
+		n := cl.leader()
+		for _, node := range []string{n.id, "other"} {
+			n.propose(ledger.Command{Register: &ledger.Register{
+				Node: node, Name: "h-" + node, Speaks: n.speaks, Capacity: ledger.Capacity{Cores: sched.CPUs(0, 1), Memory: 1 << 34},
+			}})
+		}
+		n.propose(ledger.Command{Reserve: &ledger.Reserve{
+			Placement: "p1", Name: "db", Image: "busybox", Request: sched.Request{MilliCPU: 500}, Candidates: []string{n.id},
+		}})
+		n.propose(ledger.Command{Confirm: &ledger.Confirm{Placement: "p1", Node: n.id, Container: "c1"}})
+		n.propose(ledger.Command{Move: &ledger.Move{Placements: []string{"p1"}, Candidates: []string{"other"}}})
+		var entry raft.Log
+		if err := n.stores.log.GetLog(n.propose(ledger.Command{Release: &ledger.Release{Placement: "p1", Expired: true}}), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if ans, err := n.ask(t.Context(), n.id, time.Second, request{Op: opPropose, Data: entry.Data}); err != nil || ans.Retry != "" {
+			t.Fatal(ans, err)
+		}
+		n.View(func(l *ledger.Ledger) {
+			if l.Placement("p1") != nil || l.Expired("p1") {
+				t.Errorf("it is %+v, expired: %v", l.Placement("p1"), l.Expired("p1"))
+			}
+		})
+	})
+}

@@ -128,25 +128,68 @@ func (c *Consensus) carryOut(ctx context.Context, from string, req request) answ
 	return ans
 }
 
-// accept applies a command, unless it is another node's and not for that one to propose.
+// accept applies a command, unless it is another node's and not for that one to propose, or
+// takes away who is needed.
 func (c *Consensus) accept(ctx context.Context, r *raft.Raft, from string, data []byte) (answer, error) {
-	if from == c.cfg.ID {
+	var cmd ledger.Command
+	if err := json.Unmarshal(data, &cmd); err != nil {
+		return answer{Error: fmt.Sprintf("what node %s proposed is no command: %v", from, err)}, nil
+	}
+	removes := cmd.Remove != nil && !cmd.Remove.Left // who leaves has given its vote back before
+	if from == c.cfg.ID && !removes {
 		return c.apply(ctx, r, data)
 	}
 	// The ledger of a new leader may not yet tell who holds what.
 	if _, err := c.lead(ctx); err != nil {
 		return answer{}, fmt.Errorf("%w: %v", raft.ErrNotLeader, err)
 	}
-	var cmd ledger.Command
-	if err := json.Unmarshal(data, &cmd); err != nil {
-		return answer{Error: fmt.Sprintf("what node %s proposed is no command: %v", from, err)}, nil
-	}
 	var no *ledger.Refusal
-	if c.View(func(l *ledger.Ledger) { no = l.MayPropose(from, &cmd) }); no != nil {
+	c.View(func(l *ledger.Ledger) { no = l.MayPropose(from, &cmd) })
+	if no == nil && removes {
+		select { // one after another: each has to see who is gone
+		case c.removing <- struct{}{}:
+			defer func() { <-c.removing }()
+		case <-ctx.Done():
+			return answer{}, fmt.Errorf("%w: another node is being removed", raft.ErrNotLeader)
+		}
+		no = c.needed(ctx, cmd.Remove.Node)
+	}
+	if no != nil {
 		c.log.Warn("a proposal is refused", "from", from, "why", no.Message)
 		return answer{Result: ledger.Result{Refusal: no}}, nil
 	}
 	return c.apply(ctx, r, data)
+}
+
+// needed refuses to remove a node that votes, unless the voters that stay and answer are a
+// quorum: a removed node ends as soon as it hears of that, and to take its vote then needs
+// one.
+func (c *Consensus) needed(ctx context.Context, node string) *ledger.Refusal {
+	votes, voters, name := false, 0, node
+	var stay []string
+	servers := c.servers()
+	c.View(func(l *ledger.Ledger) {
+		for _, s := range servers {
+			id, n := string(s.ID), l.Node(string(s.ID))
+			switch {
+			case s.Suffrage != raft.Voter:
+				continue
+			case id == node:
+				votes = true
+				if n != nil {
+					name = n.Name
+				}
+			case n != nil:
+				stay = append(stay, id)
+			}
+			voters++
+		}
+	})
+	if !votes || c.answer(ctx, stay, voters/2+1, func(answer) bool { return true }) {
+		return nil
+	}
+	return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
+		"host %s votes, and without it too few of the %d voters answer to agree on anything: run \"ddocker raft demote %s\" first, or try again in a moment", name, voters, name)}
 }
 
 // apply appends a command to the log and waits until the leader's ledger has it.

@@ -72,10 +72,16 @@ func (n *Node) updateInTurn(container, version string, body []byte) (status int,
 	if err := json.Unmarshal(body, &wanted); err != nil {
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: fmt.Sprintf("read the request to update: %v", err)}
 	}
-	if p == nil || wanted == (limits{}) {
-		return n.tellEngine(container, version, body) // it is not the cluster's, or keeps its cores and memory
+	if wanted == (limits{}) {
+		return n.tellEngine(container, version, body) // it keeps its cores and memory
 	}
 	now, err := n.container(container)
+	if p == nil && err == nil && n.reservedFor(now) {
+		return 0, nil, busy("the cluster does not know yet that container %s is made on %s, and what it holds: try again in a moment", now.Name, n.cfg.Name)
+	}
+	if p == nil {
+		return n.tellEngine(container, version, body) // it is not the cluster's
+	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("update %s: see what limits it has: %w", p.Name, err)
 	}
@@ -91,6 +97,15 @@ func (n *Node) updateInTurn(container, version string, body []byte) (status int,
 		return 0, nil, &ledger.Refusal{Code: ledger.Invalid, Message: err.Error()}
 	}
 	return n.update(p, want, version, body, now, &wanted)
+}
+
+// reservedFor says whether the container was made for a placement that is not confirmed.
+func (n *Node) reservedFor(c *engine.Container) (reserved bool) {
+	n.cfg.Log.View(func(l *ledger.Ledger) {
+		p := l.Placement(c.Placement)
+		reserved = p != nil && p.Node == n.cfg.ID && p.Container == "" && belongs(p, c)
+	})
+	return reserved
 }
 
 // over has the quota and the period that are not changed stay, where one of them is.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"testing"
@@ -202,4 +203,26 @@ func TestAnUpdateTakesNothingBackThatAnEarlierOneMayHaveGiven(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Before it is confirmed the ledger does not know whose limits are changed, and holds what it
+// has reserved.
+func TestAContainerThatIsNotConfirmedKeepsItsLimits(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		h := w.hosts[0]
+		p, index := h.place("web", sched.Request{MilliCPU: 2000})
+		h.replica.Cut(true)
+		var made struct{ ID string }
+		if _, reply, err := h.Realize(w.Context(), p.ID, index, "", []byte(plain)); err != nil || json.Unmarshal(reply, &made) != nil {
+			t.Fatal(err)
+		}
+		id := made.ID
+		_, _, err := h.Update(w.Context(), id, "", []byte(`{"CpusetCpus":"0-3"}`))
+		wantRefusal(t, err, ledger.Busy, "not know yet that container web is made")
+		h.replica.Cut(false)
+		h.look()
+		if _, _, err := h.Update(w.Context(), id, "", []byte(`{"CpusetCpus":"0-3"}`)); err != nil || w.placement(p.ID).Grant.Cores.Count() != 4 {
+			t.Errorf("%v, it holds %s", err, w.placement(p.ID).Grant.Cores)
+		}
+	})
 }

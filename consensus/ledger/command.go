@@ -69,7 +69,8 @@ func (c *Command) ofTrust() bool {
 func (c *Command) Overrides() bool {
 	return c.Rename != nil || c.Limit != nil || c.Attach != nil || c.Drain != nil || c.LabelNode != nil || c.Vote != nil ||
 		c.Configure != nil || c.AddToken != nil || c.AddUser != nil || c.ChangeUser != nil || c.RemoveUser != nil || c.AddKey != nil ||
-		c.NameImage != nil || c.Unname != nil || c.Unmade != nil || c.Undefine != nil
+		c.NameImage != nil || c.Unname != nil || c.Unmade != nil || c.Undefine != nil ||
+		c.Release != nil && c.Release.Expired // what it finds gone may have moved back
 }
 
 // Encode writes a command for the log, in the lowest version that knows it.
