@@ -103,9 +103,10 @@ func (h *host) replica() []byte {
 }
 
 // placements returns all that h's ledger says is held.
-func (h *host) placements() []*ledger.Placement {
-	var all []*ledger.Placement
-	h.inside().log.View(func(l *ledger.Ledger) {
+func (h *host) placements() []*ledger.Placement { return placedBy(h.inside()) }
+
+func placedBy(a *agent) (all []*ledger.Placement) {
+	a.log.View(func(l *ledger.Ledger) {
 		for _, id := range l.NodeIDs() {
 			all = append(all, l.Placed(id)...)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -35,6 +36,9 @@ type work struct {
 	out     bool   // its machine is, or was, out of the cluster
 	running string // since when it runs, as its engine said; empty: it may or may not
 	unsure  bool   // a stop was asked for that may come at any time
+	// startable says that a start was asked for that may come at any time; halted, that none
+	// may, after a stop that was acknowledged.
+	startable, halted bool
 }
 
 // shared is a source of chance for a client who asks twice at once.
@@ -149,13 +153,16 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 			c.history.add(c.id, acquire, unheard, call, name)
 			return false
 		}
+		if said := err.Error(); strings.Contains(said, "needs an ID of its own") {
+			c.wrong("create %s was carried out twice: %v", want.name, err)
+		}
 		c.history.add(c.id, acquire, unheard, call, name, port)
 		return true
 	}
 	c.history.add(c.id, acquire, granted, call, name, port)
 	w := &work{id: id, name: want.name, port: port}
 	c.heardLate(w, call)
-	c.remember(w, want.cpus > 0)
+	c.remember(w, call, want.cpus > 0)
 	if err := c.startIt(w); err != nil {
 		c.note(c.id, "start %s: %v", w.name, err)
 	}
@@ -168,15 +175,18 @@ func after(text, words string) string {
 	return rest
 }
 
-// remember keeps what was acknowledged. A name that others fight for may be removed by
-// them at any time.
-func (c *simClient) remember(w *work, pinned bool) {
+// scarce says whether the container has a name that all fight for, and remove.
+func (w *work) scarce() bool { return strings.HasPrefix(w.name, "scarce") }
+
+// remember keeps what was acknowledged, and was asked for at call. One whose name somebody
+// has freed since may be gone.
+func (c *simClient) remember(w *work, call int64, pinned bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.going = strings.HasPrefix(w.name, "scarce")
+	w.going = c.swept[w.name] >= call
 	c.works = append(c.works, w)
 	c.mine = append(c.mine, w)
-	c.pin(w.name, pinned && !w.going)
+	c.pin(w.name, pinned && !w.scarce())
 }
 
 // pin notes whether the container of that name has cores of its own.
@@ -197,7 +207,7 @@ func (w *world) hasCores(name string) bool {
 func (c *simClient) some() *work {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	there := slices.DeleteFunc(slices.Clone(c.mine), func(w *work) bool { return w.gone || w.going || w.out })
+	there := slices.DeleteFunc(slices.Clone(c.mine), func(w *work) bool { return w.gone || w.going || w.out || w.scarce() })
 	if len(there) == 0 {
 		return nil
 	}
@@ -215,10 +225,18 @@ func (c *simClient) start() {
 func (c *simClient) startIt(w *work) error {
 	ctx, cancel := c.patience()
 	defer cancel()
+	calm := c.calmSince()
+	c.mu.Lock()
+	w.halted = false
+	c.mu.Unlock()
 	if err := c.any().docker().ContainerStart(ctx, w.id, container.StartOptions{}); err != nil {
-		if strings.Contains(err.Error(), "already allocated") && !c.anyReborn() {
+		if strings.Contains(err.Error(), "already allocated") && !c.besideStrangers(w) {
 			c.wrong("start %s: %v", w.name, err)
 		}
+		c.known(w, err, calm())
+		c.mu.Lock()
+		w.startable = true
+		c.mu.Unlock()
 		return err
 	}
 	in, err := c.any().docker().ContainerInspect(ctx, w.id)
@@ -243,12 +261,14 @@ func (c *simClient) stop() {
 	c.mu.Unlock()
 	ctx, cancel := c.patience()
 	defer cancel()
-	none := 0
+	none, calm := 0, c.calmSince()
 	err := c.any().docker().ContainerStop(ctx, w.id, container.StopOptions{Timeout: &none})
 	c.note(c.id, "stop %s: %v", w.name, err)
+	c.known(w, err, calm())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.unsure = w.unsure || err != nil
+	w.halted = err == nil && !w.startable
 }
 
 func (c *simClient) remove() {
@@ -286,6 +306,17 @@ func (c *simClient) remove() {
 		if none {
 			return
 		}
+	}
+}
+
+// known complains of a container that is unknown to somebody, though it was acknowledged and
+// nobody removes it.
+func (c *simClient) known(w *work, err error, calm bool) {
+	c.mu.Lock()
+	excused := w.going || w.gone || w.out || w.scarce()
+	c.mu.Unlock()
+	if err != nil && strings.Contains(err.Error(), "No such container") && calm && !excused {
+		c.wrong("%s (%.12s) was acknowledged, was removed by nobody, and is unknown: %v", w.name, w.id, err)
 	}
 }
 
@@ -330,7 +361,7 @@ func (c *simClient) removeScarce() {
 	ctx, cancel := c.patience()
 	defer cancel()
 	call, calm, by := c.history.now(), c.calmSince(), c.any()
-	before := c.called(name)
+	before := c.sweep(name, math.MaxInt64)
 	err := by.docker().ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
 	c.note(c.id, "rm %s by %s: %v", name, by.name, err)
 	if err != nil && strings.Contains(err.Error(), "No such container") && calm() {
@@ -347,12 +378,26 @@ func (c *simClient) removeScarce() {
 		c.history.add(c.id, release, unheard, call, "name "+name)
 		return
 	}
+	c.sweep(name, c.history.now())
 	c.history.add(c.id, release, granted, call, "name "+name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range before { // this one is gone, and whoever had the name before it
 		w.gone, w.freed = true, c.history.now()
 	}
+}
+
+// sweep notes that containers of the name may be gone that are asked for until then, and
+// returns those of which nobody knows that they are.
+func (s *simulation) sweep(name string, until int64) []*work {
+	some := s.called(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swept[name] = max(s.swept[name], until)
+	for _, w := range some {
+		w.going = true
+	}
+	return some
 }
 
 // called returns the containers of this name of which nobody knows that they are gone.
@@ -362,12 +407,15 @@ func (s *simulation) called(name string) []*work {
 	return slices.DeleteFunc(slices.Clone(s.works), func(w *work) bool { return w.name != name || w.gone })
 }
 
-// anyReborn says whether a machine is, or was, out of the cluster: what it has is not as
-// the cluster made it.
-func (s *simulation) anyReborn() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.reborn) > 0
+// besideStrangers says whether the container may be on a machine that is, or was, out of the
+// cluster: what that has is not as the cluster made it.
+func (s *simulation) besideStrangers(w *work) bool {
+	return slices.ContainsFunc(s.everyone(), func(m *simHost) bool {
+		s.mu.Lock()
+		out := s.reborn[m.name] && w.mayBeOn(m)
+		s.mu.Unlock()
+		return out && !s.elsewhere(m)[w.id]
+	})
 }
 
 func (c *simClient) rename() {

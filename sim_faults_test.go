@@ -37,6 +37,7 @@ func (s *simulation) play() {
 		for rest := time.Until(began.Add(t.at)); rest > 0; rest = time.Until(began.Add(t.at)) {
 			time.Sleep(min(rest, time.Second))
 			s.supervise()
+			s.glance()
 		}
 		what := "begins"
 		if t.ends {
@@ -89,7 +90,7 @@ func (s *simulation) begin(f *fault) {
 	case stopped:
 		did = h.isUp()
 		s.born(h)
-		h.terminate()
+		s.terminate(h)
 	case crashedAtStep:
 		s.traps[f] = s.crashAt(f.Step, f.Nth, s.hosts...)
 		did = false // not yet
@@ -99,7 +100,7 @@ func (s *simulation) begin(f *fault) {
 			s.listAlone()
 		}
 	case reset:
-		s.net.Reset(h.ip, other.ip)
+		s.reset(h, other)
 	case badWeather:
 		s.setWeather(weather{5 * time.Millisecond, 60 * time.Millisecond, 0.3, 0.2})
 	case hung:
@@ -170,7 +171,7 @@ func (s *simulation) end(f *fault) {
 
 func (s *simulation) cut(f *fault) {
 	h := s.machines[f.Host]
-	for i, o := range s.machines {
+	for i, o := range s.everyone() {
 		if o == h {
 			continue
 		}
@@ -180,12 +181,23 @@ func (s *simulation) cut(f *fault) {
 		if f.Kind == cutOff || f.Kind == deaf || f.Kind == pairCut && i == f.Other || f.Kind == scattered {
 			s.net.Cut(o.ip, h.ip)
 		}
-		for _, third := range s.machines {
+		for _, third := range s.everyone() {
 			if f.Kind == scattered && third != o {
 				s.net.Cut(o.ip, third.ip)
 			}
 		}
 	}
+}
+
+// reset breaks the streams between two, and loses what one answers meanwhile, unless other
+// cuts go on.
+func (s *simulation) reset(h, other *simHost) {
+	if s.active.Load() == 1 {
+		s.net.Cut(other.ip, h.ip)
+		time.Sleep(100 * time.Millisecond)
+		defer s.net.Mend(other.ip, h.ip)
+	}
+	s.net.Reset(h.ip, other.ip)
 }
 
 // died starts whoever died at the fault's step.
@@ -309,7 +321,7 @@ func (s *simulation) out(h *simHost, since int64) {
 	for _, w := range s.works {
 		freed := w.gone && w.freed >= since && !o.elsewhere[w.id] // and its name with it, meanwhile
 		if w.mayBeOn(h) && !elsewhere[w.id] && (!w.gone || freed) {
-			w.out, w.running = true, ""
+			w.out = true
 			o.works = append(o.works, w)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 const (
 	// agreeWithin is how soon after the last fault all machines see the same.
 	agreeWithin = time.Minute
+	// leftWithin is how long what a crash left may stay.
+	leftWithin = time.Minute
 	// settledWithin is how long the half-made may stay: what an engine that was slow may
 	// still bring is waited for.
 	settledWithin = 200 * time.Second
@@ -114,6 +116,10 @@ func (s *simulation) judgeAll() {
 	began := time.Now()
 	wrong := s.left()
 	for ; len(wrong) > 0 && time.Since(began) < settledWithin; wrong = s.left() {
+		if late := slices.DeleteFunc(slices.Clone(wrong), s.unheard); time.Since(began) > leftWithin && len(late) > 0 {
+			wrong = late
+			break
+		}
 		time.Sleep(5 * time.Second)
 	}
 	s.outcome.Orphans = time.Since(began).Seconds()
@@ -152,6 +158,25 @@ func (s *simulation) left() []string {
 		removed = nil // who joins brings the names of its images along
 	}
 	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed, s.anews), s.halfLeft())
+}
+
+// unheard says whether what is wrong is only that an answer of an engine is still missing.
+func (s *simulation) unheard(wrong string) bool {
+	return strings.HasSuffix(wrong, " is reserved and was never made")
+}
+
+// glance looks at the ledgers of all agents: whatever they know by now, nothing in it is
+// given twice.
+func (s *simulation) glance() {
+	for _, m := range s.up() {
+		a := m.inside()
+		if a == nil {
+			continue
+		}
+		for _, w := range doubles(placedBy(a)) {
+			s.wrong("in the ledger of %s %s", m.name, w)
+		}
+	}
 }
 
 // halfLeft names the machines that take nothing or are not to vote: nobody wants that, so
@@ -242,7 +267,7 @@ func (s *simulation) judgeWorks() (wrong []string) {
 		case there && !slices.Contains(strings.Split(w.name, " or "), name):
 			wrong = append(wrong, fmt.Sprintf("%s (%.12s) is called %s", w.name, w.id, name))
 		}
-		if there && w.running != "" && !w.going && !w.out {
+		if there && (w.running != "" || w.halted) && !w.going && !w.out {
 			wrong = append(wrong, s.judgeLife(w)...)
 		}
 	}
@@ -280,6 +305,10 @@ func (s *simulation) judgeLife(w *work) []string {
 	switch {
 	case err != nil:
 		return []string{fmt.Sprintf("inspect %s: %v", w.name, err)}
+	case w.halted && in.State.Running:
+		return []string{fmt.Sprintf("%s was stopped, was started by nobody, and runs", w.name)}
+	case w.halted:
+		return nil
 	case !in.State.Running:
 		return []string{fmt.Sprintf("%s ran since %s, was stopped by nobody, and is %s", w.name, w.running, in.State.Status)}
 	case in.State.StartedAt != w.running:

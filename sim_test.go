@@ -47,6 +47,7 @@ type simulation struct {
 	images   map[string]string // ID by name, of those that were acknowledged
 	used     map[string]bool   // of those, by containers
 	noImages map[string]bool   // whose removal was acknowledged
+	swept    map[string]int64  // until when in the history somebody may have freed the name, by name
 	late     []*simHost
 	weather  weather
 	births   map[string]time.Time // when agents were last started or told to end
@@ -94,13 +95,23 @@ func (m *simHost) alive() *vnet.Host {
 	return m.life
 }
 
+// endWithin is how long an agent may take to end when it is told to.
+const endWithin = 5 * time.Second
+
 // terminate is SIGTERM.
-func (m *simHost) terminate() {
-	if m.isUp() {
-		m.off()
-		m.gone()
-		m.forget()
+func (s *simulation) terminate(m *simHost) {
+	if !m.isUp() {
+		return
 	}
+	m.off()
+	began := time.Now()
+	if err := <-m.ended; err != nil && !s.mayEnd(m, err) {
+		s.wrong("the agent of %s was told to end, and ended with: %v", m.name, err)
+	}
+	if took := time.Since(began); took > endWithin {
+		s.wrong("the agent of %s took %v to end", m.name, took)
+	}
+	m.forget()
 }
 
 // gone waits until the agent has ended.
@@ -117,8 +128,8 @@ func (s *simulation) wake(m *simHost) {
 		select {
 		case err := <-m.ended:
 			s.note(-1, "the agent of %s ended: %v", m.name, err)
-			if err != nil && !s.mayEnd(m, err) {
-				s.wrong("the agent of %s ended with: %v", m.name, err)
+			if !s.mayEnd(m, err) {
+				s.wrong("the agent of %s ended by itself, with: %v", m.name, err)
 			}
 			m.forget()
 		default:
@@ -154,6 +165,9 @@ func (s *simulation) mayEnd(m *simHost, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var parted *parting
+	if err == nil {
+		return s.reborn[m.name]
+	}
 	return errors.Is(err, consensus.ErrRoomAgain) || errors.Is(err, syscall.ENOSPC) ||
 		strings.Contains(err.Error(), "is the disk of this host stalled?") ||
 		m.bare && (strings.HasPrefix(err.Error(), "join the cluster of ") || strings.HasPrefix(err.Error(), "a node named "+m.name+" is already")) ||
@@ -238,7 +252,7 @@ func simulate(t *testing.T, plan schedule) {
 	defer forgiveRaft()
 	inWorld(t, 0, func(t *testing.T, w *world) {
 		s := &simulation{
-			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, reborn: map[string]bool{}, anews: map[string]time.Time{}, births: map[string]time.Time{}, traps: map[*fault]<-chan *host{},
+			world: w, plan: plan, images: map[string]string{}, used: map[string]bool{}, noImages: map[string]bool{}, swept: map[string]int64{}, reborn: map[string]bool{}, anews: map[string]time.Time{}, births: map[string]time.Time{}, traps: map[*fault]<-chan *host{},
 			outcome: outcome{Seed: plan.Seed, Machines: plan.Machines},
 		}
 		for _, f := range plan.Faults {
