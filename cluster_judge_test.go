@@ -217,8 +217,16 @@ func (w *world) astray(placed []*ledger.Placement, excused map[string]bool) (wro
 		}
 		for _, r := range rows {
 			id := r.Labels["ddocker.placement"]
-			if p := byContainer[r.ID]; id != "" && !excused[r.ID] && (p == nil || p.ID != id) {
+			switch p := byContainer[r.ID]; {
+			case id == "" || excused[r.ID]:
+			case p == nil || p.ID != id:
 				wrong = append(wrong, fmt.Sprintf("the engine of %s has %s of placement %s, which the ledger does not know", h.name, r.Names[0], id))
+			case r.Names[0] != "/"+p.Name:
+				wrong = append(wrong, fmt.Sprintf("the engine of %s calls %s what is %s in the ledger", h.name, r.Names[0], p.Name))
+			case slices.ContainsFunc(r.Ports, func(published container.Port) bool {
+				return published.PublicPort > 0 && !slices.Contains(hostPorts([]*ledger.Placement{p}), int(published.PublicPort))
+			}):
+				wrong = append(wrong, fmt.Sprintf("%s publishes %v, and holds %v", p.Name, r.Ports, p.Grant.Ports))
 			}
 			delete(byContainer, r.ID)
 		}

@@ -116,7 +116,7 @@ func (s *simulation) judgeAll() {
 	began := time.Now()
 	wrong := s.left()
 	for ; len(wrong) > 0 && time.Since(began) < settledWithin; wrong = s.left() {
-		if late := slices.DeleteFunc(slices.Clone(wrong), s.unheard); time.Since(began) > leftWithin && len(late) > 0 {
+		if late := slices.DeleteFunc(slices.Clone(wrong), waitedFor); time.Since(began) > leftWithin && len(late) > 0 {
 			wrong = late
 			break
 		}
@@ -160,9 +160,12 @@ func (s *simulation) left() []string {
 	return slices.Concat(doubles(placed), s.astray(placed, s.excused()), s.wrongImages(s.images, removed, s.anews), s.halfLeft())
 }
 
-// unheard says whether what is wrong is only that an answer of an engine is still missing.
-func (s *simulation) unheard(wrong string) bool {
-	return strings.HasSuffix(wrong, " is reserved and was never made")
+// waitedFor says whether what is wrong is only that an answer is still waited for: of an engine
+// that makes something, or of a log that may still have a name.
+func waitedFor(wrong string) bool {
+	return strings.HasSuffix(wrong, " is reserved and was never made") ||
+		strings.HasPrefix(wrong, "image ") && strings.Contains(wrong, ` is "", of which `) ||
+		strings.HasPrefix(wrong, "the engine of ") && strings.Contains(wrong, " calls ")
 }
 
 // glance looks at the ledgers of all agents: whatever they know by now, nothing in it is

@@ -98,7 +98,7 @@ func ofMembers(s crash.Step) bool {
 func draw(seed uint64) schedule {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	s := schedule{
-		Seed: seed, Machines: []int{3, 3, 3, 3, 4, 5}[rng.IntN(6)], Clients: 3,
+		Seed: seed, Machines: []int{3, 3, 3, 3, 3, 3, 4, 4, 5, 6}[rng.IntN(10)], Clients: 3,
 		Net:    weather{200 * time.Microsecond, time.Duration(rng.IntN(4000)) * time.Microsecond, []float64{0, 0, 0.05}[rng.IntN(3)], 0.02},
 		Engine: time.Duration(1+rng.IntN(40)) * time.Millisecond,
 	}

@@ -115,7 +115,7 @@ func (r *runner) run(ctx context.Context, out io.Writer) (failed int, err error)
 	if r.sum.schedules < r.count && !r.found {
 		return r.sum.failed, fmt.Errorf("%d of %d schedules were played to their end", r.sum.schedules, r.count)
 	}
-	return r.sum.failed, nil
+	return r.sum.failed, r.sum.slow()
 }
 
 // scratch returns a directory for what agents write, in memory if the machine has such.

@@ -56,6 +56,24 @@ func (s *sum) spent(p *os.ProcessState) {
 	}
 }
 
+// What figures may be: of enough creates, so that a hundredth of them is some.
+const (
+	nextCreate = 5 * time.Second // p99, after a leader's death
+	lonelyList = time.Second     // the longest, where no machine hears another
+	enough     = 100
+)
+
+// slow says which figure, of those that write has sorted, is not what was promised.
+func (s *sum) slow() error {
+	if n := len(s.createAfter); n >= enough && s.createAfter[n*99/100] >= nextCreate.Seconds() {
+		return fmt.Errorf("of %d creates after a leader's death one in a hundred took %.2f s or more, which is to be less than %v", n, s.createAfter[n*99/100], nextCreate)
+	}
+	if n := len(s.alone); n > 0 && s.alone[n-1] >= lonelyList.Seconds() {
+		return fmt.Errorf("a list took %.2f s where no machine heard another, which is to be less than %v", s.alone[n-1], lonelyList)
+	}
+	return nil
+}
+
 // write writes the figures.
 func (s *sum) write(w io.Writer, took time.Duration) {
 	if s.schedules == 0 {
