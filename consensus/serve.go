@@ -174,11 +174,8 @@ func (c *Consensus) needed(ctx context.Context, node string) *ledger.Refusal {
 			switch {
 			case s.Suffrage != raft.Voter:
 				continue
-			case id == node:
-				votes = true
-				if n != nil {
-					name = n.Name
-				}
+			case id == node && n != nil: // else it is removed already
+				votes, name = true, n.Name
 			case n != nil:
 				stay = append(stay, id)
 			}
