@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"ddocker/consensus/ledger"
+	"ddocker/engine"
 	"ddocker/sched"
 )
 
@@ -163,7 +164,7 @@ func (s *simulation) left() []string {
 // waitedFor says whether what is wrong is only that an answer is still waited for: of an engine
 // that makes something, or of a log that may still have a name.
 func waitedFor(wrong string) bool {
-	return strings.HasSuffix(wrong, " is reserved and was never made") ||
+	return strings.HasSuffix(wrong, " is reserved and was never made") || strings.Contains(wrong, engine.LabelProbe) ||
 		strings.HasPrefix(wrong, "image ") && strings.Contains(wrong, ` is "", of which `) ||
 		strings.HasPrefix(wrong, "the engine of ") && strings.Contains(wrong, " calls ")
 }
