@@ -361,7 +361,7 @@ func (c *simClient) removeScarce() {
 	ctx, cancel := c.patience()
 	defer cancel()
 	call, calm, by := c.history.now(), c.calmSince(), c.any()
-	before := c.sweep(name, math.MaxInt64)
+	before := c.sweep(name, 0)
 	err := by.docker().ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
 	c.note(c.id, "rm %s by %s: %v", name, by.name, err)
 	if err != nil && strings.Contains(err.Error(), "No such container") && calm() {
@@ -375,6 +375,7 @@ func (c *simClient) removeScarce() {
 	c.history.add(c.id, release, unheard, call, ports...)
 	c.lingers(name, ports, call, calm())
 	if err != nil {
+		c.sweep(name, math.MaxInt64)
 		c.history.add(c.id, release, unheard, call, "name "+name)
 		return
 	}

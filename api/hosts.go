@@ -175,10 +175,13 @@ func (h *hosts) probe(ctx context.Context, id string) {
 		}
 		var gone bool // for good
 		h.api.cfg.Log.View(func(l *ledger.Ledger) { gone = l.GoneNode(id) != nil })
-		if _, err := h.get(ctx, id, "/_ping", nil); err == nil || gone {
-			h.found(id)
-			return
+		if !gone {
+			if _, err := h.get(ctx, id, "/_ping", nil); err != nil {
+				continue
+			}
 		}
+		h.found(id)
+		return
 	}
 }
 

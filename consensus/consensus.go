@@ -32,8 +32,8 @@ type Consensus struct {
 	commits progress
 	round   round
 	asking  chan struct{} // held by who asks the leader
-	// removing is held, on the leader, by who has a node removed.
-	removing chan struct{}
+	// changing is held, on the leader, by who removes a node or changes who votes.
+	changing chan struct{}
 	nudge    *nudge // set before raft
 	speaks   int    // the newest version of entries that this node reads
 	told     told
@@ -54,7 +54,7 @@ func Open(cfg Config) (*Consensus, error) {
 		keeper:  newKeeper(cfg.Stores, cfg.Logger),
 		stopped: make(chan struct{}),
 		speaks:  ledger.Version,
-		asking:  make(chan struct{}, maxAsking), removing: make(chan struct{}, 1),
+		asking:  make(chan struct{}, maxAsking), changing: make(chan struct{}, 1),
 	}
 	c.recall()
 	c.fsm.learnConf(c.stores.lastConf())

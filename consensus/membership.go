@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -165,6 +166,11 @@ func (c *Consensus) make(ctx context.Context, next change) error {
 	if err != nil && next.Kind != changeDemote && next.Kind != changeRemove {
 		return err
 	}
+	done, err := c.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := c.upheld(ctx, next); err != nil {
 		return err
 	}
@@ -198,8 +204,18 @@ func (c *Consensus) upheld(ctx context.Context, next change) error {
 	if next.Kind == changePromote {
 		others = append(others, next.ID)
 	}
-	if !c.answer(ctx, others, (len(others)+1)/2, func(answer) bool { return true }) {
-		return fmt.Errorf("too few of the %d that would vote then answer", len(others)+1)
+	voters := len(others) + 1
+	stays := false
+	c.View(func(l *ledger.Ledger) {
+		if stays = l.Node(next.ID) != nil; stays { // who was removed since is about to end
+			others = slices.DeleteFunc(others, func(id string) bool { return l.Node(id) == nil })
+		}
+	})
+	if next.Kind == changePromote && !stays {
+		return errors.New("it has been removed")
+	}
+	if !c.answer(ctx, others, voters/2, func(answer) bool { return true }) {
+		return fmt.Errorf("too few of the %d that would vote then answer", voters)
 	}
 	return nil
 }

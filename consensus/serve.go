@@ -146,13 +146,19 @@ func (c *Consensus) accept(ctx context.Context, r *raft.Raft, from string, data 
 	var no *ledger.Refusal
 	c.View(func(l *ledger.Ledger) { no = l.MayPropose(from, &cmd) })
 	if no == nil && removes {
-		select { // one after another: each has to see who is gone
-		case c.removing <- struct{}{}:
-			defer func() { <-c.removing }()
-		case <-ctx.Done():
-			return answer{}, fmt.Errorf("%w: another node is being removed", raft.ErrNotLeader)
+		done, err := c.alone(ctx)
+		if err != nil {
+			return answer{}, fmt.Errorf("%w: %v", raft.ErrNotLeader, err)
+		}
+		defer done()
+		// A removal before this one may still be on its way through the log.
+		if err := c.commits.follow(ctx, func() raft.Future { return r.Barrier(attemptTimeout) }); err != nil {
+			return answer{}, fmt.Errorf("%w: %v", raft.ErrNotLeader, err)
 		}
 		no = c.needed(ctx, cmd.Remove.Node)
+		if no != nil && (ctx.Err() != nil || r.State() != raft.Leader) {
+			return answer{}, raft.ErrNotLeader // nobody had the time to answer
+		}
 	}
 	if no != nil {
 		c.log.Warn("a proposal is refused", "from", from, "why", no.Message)
@@ -161,9 +167,20 @@ func (c *Consensus) accept(ctx context.Context, r *raft.Raft, from string, data 
 	return c.apply(ctx, r, data)
 }
 
+// alone has the caller alone remove nodes and change who votes until done, as far as this
+// node leads: each has to see who is gone.
+func (c *Consensus) alone(ctx context.Context) (done func(), err error) {
+	select {
+	case c.changing <- struct{}{}:
+		return func() { <-c.changing }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another change of who is there: %w", ctx.Err())
+	}
+}
+
 // needed refuses to remove a node that votes, unless the voters that stay and answer are a
 // quorum: a removed node ends as soon as it hears of that, and to take its vote then needs
-// one.
+// one. That a voter answers does not say that its disk has room.
 func (c *Consensus) needed(ctx context.Context, node string) *ledger.Refusal {
 	votes, voters, name := false, 0, node
 	var stay []string

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -76,10 +77,13 @@ func (n *Node) updateInTurn(container, version string, body []byte) (status int,
 		return n.tellEngine(container, version, body) // it keeps its cores and memory
 	}
 	now, err := n.container(container)
-	if p == nil && err == nil && n.reservedFor(now) {
-		return 0, nil, busy("the cluster does not know yet that container %s is made on %s, and what it holds: try again in a moment", now.Name, n.cfg.Name)
-	}
 	if p == nil {
+		switch refusal, no := errors.AsType[*ledger.Refusal](err); {
+		case err != nil && !(no && refusal.Code == ledger.Unknown):
+			return 0, nil, fmt.Errorf("update %s: see whether it is the cluster's: %w", container, err)
+		case err == nil && n.reservedFor(now):
+			return 0, nil, busy("the cluster does not know yet that container %s is made on %s, and what it holds: try again in a moment", now.Name, n.cfg.Name)
+		}
 		return n.tellEngine(container, version, body) // it is not the cluster's
 	}
 	if err != nil {

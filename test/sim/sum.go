@@ -65,8 +65,8 @@ const (
 
 // slow says which figure, of those that write has sorted, is not what was promised.
 func (s *sum) slow() error {
-	if n := len(s.createAfter); n >= enough && s.createAfter[n*99/100] >= nextCreate.Seconds() {
-		return fmt.Errorf("of %d creates after a leader's death one in a hundred took %.2f s or more, which is to be less than %v", n, s.createAfter[n*99/100], nextCreate)
+	if n := len(s.createAfter); n >= enough && s.createAfter[(n-1)*99/100] >= nextCreate.Seconds() {
+		return fmt.Errorf("of %d creates after a leader's death one in a hundred took %.2f s or more, which is to be less than %v", n, s.createAfter[(n-1)*99/100], nextCreate)
 	}
 	if n := len(s.alone); n > 0 && s.alone[n-1] >= lonelyList.Seconds() {
 		return fmt.Errorf("a list took %.2f s where no machine heard another, which is to be less than %v", s.alone[n-1], lonelyList)
