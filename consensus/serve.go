@@ -203,7 +203,7 @@ func (c *Consensus) needed(ctx context.Context, node string) *ledger.Refusal {
 		return nil
 	}
 	return &ledger.Refusal{Code: ledger.Conflict, Message: fmt.Sprintf(
-		"host %s votes, and without it too few of the %d voters answer to agree on anything: run \"ddocker raft demote %s\" first, or try again in a moment", name, voters, name)}
+		"host %s votes on the log, and too few other voters answer to go on without it: run \"ddocker raft demote %s\" first, or try again in a moment", name, name)}
 }
 
 // apply appends a command to the log and waits until the leader's ledger has it.
