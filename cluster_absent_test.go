@@ -63,6 +63,31 @@ func TestAnAbsentHostsContainersStayListedAsUnreachable(t *testing.T) {
 	}
 }
 
+// An engine that starts a container and says 500 has it running, once, however often it is
+// started again (nomad#6762).
+func TestAStartThatIsSaidToHaveFailedIsNotLost(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		id, err := w.hosts[0].create(w.soon(), wanted{name: "web", on: "n2", ports: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.hosts[1].twin.FailAfterSuccess(enginetest.Start)
+		docker := w.hosts[0].docker()
+		if err := docker.ContainerStart(w.soon(), id, container.StartOptions{}); err == nil {
+			t.Error("the engine's 500 is not told")
+		}
+		for range 2 {
+			if state, _ := w.hosts[2].row("web"); state != "running" {
+				t.Errorf("it is listed as %q", state)
+			}
+			if err := docker.ContainerStart(w.soon(), id, container.StartOptions{}); err != nil {
+				t.Errorf("start it again: %v", err)
+			}
+		}
+		w.judge(map[string]string{"web": id})
+	})
+}
+
 // A create that lands long after its caller gave up, and after the agent that
 // asked for it died, finds its port still its own, or is removed again.
 func TestALateCreateNeverTakesAPortThatWasGivenAgain(t *testing.T) {

@@ -159,6 +159,39 @@ func TestOneNameIsGivenToOneImage(t *testing.T) {
 	})
 }
 
+// Of creates of one name, whose image is long in coming to their hosts, one is done: what a
+// name is checked for before that must not have changed after it (classicswarm#427).
+func TestOneNameIsGivenOnceWhileItsImageComes(t *testing.T) {
+	inCluster(t, 3, func(t *testing.T, w *world) {
+		w.hosts[0].mustRun(wanted{name: "work", on: "n1"})
+		w.hosts[0].mustCommit("work", "tools:1")
+		made := map[string]string{"work": w.hosts[0].placements()[0].Container}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for _, h := range w.hosts[1:] {
+			h.twin.SetLatency(enginetest.Load, 3*time.Second)
+			all.Go(func() {
+				id, err := h.create(w.soon(), wanted{name: "web", on: h.name, image: "tools:1"})
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && made["web"] != "" {
+					t.Errorf("it was made as %s and as %s", made["web"], id)
+				} else if err == nil {
+					made["web"] = id
+				} else if !strings.Contains(err.Error(), "is already in use by") {
+					t.Errorf("on %s: %v", h.name, err)
+				}
+			})
+		}
+		began := time.Now()
+		all.Wait()
+		if took := time.Since(began); took < 3*time.Second || made["web"] == "" {
+			t.Errorf("made: %v, after %v", made, took)
+		}
+		w.judge(made)
+	})
+}
+
 // A minute after a commit, the host where it was made may be lost for good.
 func TestLosingTheCommittersHostAfterAMinuteLosesNoImage(t *testing.T) {
 	inCluster(t, 3, func(t *testing.T, w *world) {
