@@ -169,16 +169,16 @@ func (s *simulation) mayEnd(m *simHost, err error) bool {
 		return s.reborn[m.name]
 	}
 	return errors.Is(err, consensus.ErrRoomAgain) || errors.Is(err, syscall.ENOSPC) ||
-		strings.Contains(err.Error(), "is the disk of this host stalled?") && s.mayStall(m) ||
+		strings.Contains(err.Error(), "is the disk of this host stalled?") && s.mayStall() ||
 		m.bare && (strings.HasPrefix(err.Error(), "join the cluster of ") || strings.HasPrefix(err.Error(), "a node named "+m.name+" is already")) ||
 		s.reborn[m.name] && errors.As(err, &parted)
 }
 
-// mayStall says whether a leader on the machine may be unable to write: its disk is full at
-// times, or leadership is handed over (hashicorp/raft#696).
-func (s *simulation) mayStall(m *simHost) bool {
+// mayStall says whether a leader may be unable to have anything committed: a disk is full at
+// times, its own or a follower's, or leadership is handed over (hashicorp/raft#696).
+func (s *simulation) mayStall() bool {
 	return slices.ContainsFunc(s.plan.Faults, func(f fault) bool {
-		return f.Kind == transferred || f.Kind == left || f.Kind == diskFull && s.machines[f.Host] == m
+		return f.Kind == transferred || f.Kind == left || f.Kind == diskFull
 	})
 }
 
