@@ -28,6 +28,7 @@ type simClient struct {
 // work is a container of which its maker was told, and what must be true of it.
 type work struct {
 	id, name, port string // port: "port 9000 of n1", or empty
+	calmly         bool   // while it was made nothing was broken: the cluster knows it
 
 	// The following is guarded by simulation.mu.
 	gone    bool   // its removal was acknowledged
@@ -140,7 +141,7 @@ func (c *simClient) createBy(want wanted, port string) (again bool) {
 func (c *simClient) createOnce(by *simHost, want wanted, port string) (again bool) {
 	ctx, cancel := c.patience()
 	defer cancel()
-	call, name := c.history.now(), "name "+want.name
+	call, name, calm := c.history.now(), "name "+want.name, c.calmSince()
 	id, err := by.create(ctx, want)
 	c.note(c.id, "create %+v by %s: %.12s %v", want, by.name, id, err)
 	if err != nil {
@@ -160,7 +161,7 @@ func (c *simClient) createOnce(by *simHost, want wanted, port string) (again boo
 		return true
 	}
 	c.history.add(c.id, acquire, granted, call, name, port)
-	w := &work{id: id, name: want.name, port: port}
+	w := &work{id: id, name: want.name, port: port, calmly: calm()}
 	c.heardLate(w, call)
 	c.remember(w, call, want.cpus > 0)
 	if err := c.startIt(w); err != nil {
@@ -310,12 +311,12 @@ func (c *simClient) remove() {
 }
 
 // known complains of a container that is unknown to somebody, though it was acknowledged and
-// nobody removes it.
+// nobody removes it. One that was made without a leader is confirmed a little later.
 func (c *simClient) known(w *work, err error, calm bool) {
 	c.mu.Lock()
 	excused := w.going || w.gone || w.out || w.scarce()
 	c.mu.Unlock()
-	if err != nil && strings.Contains(err.Error(), "No such container") && calm && !excused {
+	if err != nil && strings.Contains(err.Error(), "No such container") && calm && w.calmly && !excused {
 		c.wrong("%s (%.12s) was acknowledged, was removed by nobody, and is unknown: %v", w.name, w.id, err)
 	}
 }
